@@ -331,6 +331,8 @@ describe("a place that is not what was meant (long)", () => {
       const error = await refused(cluster, [1, "HUB_UNREACHABLE"], args, { home });
       assert.ok(error.message.includes(address), error.message);
     }
+    const { stderr } = await cluster.skein(["status"], { home });
+    assert.doesNotMatch(stderr, /restarting/, "nobody was ever there");
   });
 });
 

@@ -230,6 +230,17 @@ test("a hub restored from yesterday's backup sends no node back, and learns from
   asker.unharmed();
 });
 
+test("a command that begins while its hub is away says so, and asks again for some seconds (long)", async () => {
+  await cluster.ok("status");
+  await cluster.hub.kill();
+  const { code, stdout, stderr } = await cluster.skein(["status"]);
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.equal(stderr.match(/The hub does not answer \(.*\): it may be restarting/g)?.length, 1, stderr);
+  assert.match(stderr, /HUB_UNREACHABLE/);
+  await cluster.hub.start();
+  await cluster.ok("status");
+});
+
 test("a node holds one environment of an app; another one is refused", async () => {
   await deployed("single", "v1", { targets: "name=a" });
   const source = await folder("single", "v2", { targets: "name=a" });

@@ -1,6 +1,8 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { isSkeinError, SkeinError } from "../lib/errors/errors.ts";
+import { isSkeinError, messageOf, SkeinError } from "../lib/errors/errors.ts";
+import type { Clock } from "../lib/time/clock.ts";
+import { retryDelayMs } from "../lib/time/retry.ts";
 import type { Envelope } from "../trust/document/envelope.ts";
 import { firstConnection, gravest } from "../trust/connection/first-connection.ts";
 import {
@@ -9,7 +11,7 @@ import {
   type PinnedClient,
   type RequestOptions,
 } from "../trust/connection/http-client.ts";
-import type { TlsIdentity } from "../trust/connection/tls.ts";
+import { NotConnected, type TlsIdentity } from "../trust/connection/tls.ts";
 import { GIT_ROUTE, splitAddress, type HubAddress } from "./hub-address.ts";
 
 export interface HubLineOptions {
@@ -22,7 +24,20 @@ export interface HubLineOptions {
   readonly thrifty?: boolean;
   /** Connections to one hub at a time. Default 16. */
   readonly maxSockets?: number;
+  /** With hubs that were reached before, and may be restarting. Default: none. */
+  readonly patience?: Patience;
 }
+
+/** A request that none of the hubs answers is sent again, where that is safe, before it fails. */
+export interface Patience {
+  /** From its beginning on, in ms. */
+  readonly ms: number;
+  readonly clock: Clock;
+  /** Told why, once, before the first wait. */
+  readonly onWait: (text: string) => void;
+}
+
+const BACKOFF = { baseMs: 100, maxMs: 1000, random: Math.random } as const;
 
 /** Pinned connections to a cluster's hubs. Knows nothing of what is said on them, so it is loaded in no time. */
 export class HubLine implements Disposable {
@@ -35,6 +50,7 @@ export class HubLine implements Disposable {
   /** Which hub all requests wait for while none of them has an answer. */
   #search: Promise<HubAddress> | undefined;
   #finding = new AbortController();
+  #hasWaited = false;
 
   /** @throws SkeinError HUB_UNREACHABLE when no hub is known */
   constructor(options: HubLineOptions) {
@@ -108,12 +124,31 @@ export class HubLine implements Disposable {
     return { "skein-session": this.#shown.header };
   }
 
-  /** Asks one hub after the other while they cannot be reached. */
-  async #any<T>(
+  /** Asks all hubs, and again while that is safe and may help. */
+  async #any<T>(attempt: (client: PinnedClient) => Promise<T>, request: RequestOptions): Promise<T> {
+    const { patience } = this.#options;
+    const until = performance.now() + (patience?.ms ?? 0);
+    for (let round = 1; ; round++) {
+      const failures: unknown[] = [];
+      try {
+        return await this.#each(attempt, request, failures);
+      } catch (err) {
+        const ms = retryDelayMs(round, BACKOFF);
+        const isOver = patience === undefined || performance.now() + ms > until;
+        if (isOver || ![...failures, err].every((one) => mayRepeat(one, request))) throw err;
+        if (!this.#hasWaited) patience.onWait(waitText(err));
+        this.#hasWaited = true;
+        await patience.clock.sleep(ms, request.signal);
+      }
+    }
+  }
+
+  /** Asks one hub after the other while they cannot be reached. @param failures given what each of them failed with */
+  async #each<T>(
     attempt: (client: PinnedClient) => Promise<T>,
     { body, signal }: Pick<RequestOptions, "body" | "signal">,
+    failures: unknown[],
   ): Promise<T> {
-    const failures: unknown[] = [];
     for (let left = this.#order; left.length > 0;) {
       const hub = await this.#nearest(left, signal).catch((err: unknown) => {
         throw gravest([...failures, err]);
@@ -172,6 +207,18 @@ export class HubLine implements Disposable {
     this.#clients.set(hub, client);
     return client;
   }
+}
+
+const waitText = (err: unknown): string =>
+  `The hub does not answer (${messageOf(err)}): it may be restarting, and is asked again for some seconds.`;
+
+/**
+ * What no hub heard, or what only asks and was cut off. Answers that a hub gave are answers, and a wrong key may be an
+ * attack.
+ */
+function mayRepeat(err: unknown, { method, body }: RequestOptions): boolean {
+  if (!isReplayable(body) || !isSkeinError(err, "HUB_UNREACHABLE")) return false;
+  return err instanceof NotConnected || (method === "GET" && err.data["status"] === undefined);
 }
 
 /** Waits no longer than `signal` lets it; the work goes on for whoever else waits for it. */

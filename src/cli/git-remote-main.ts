@@ -9,7 +9,7 @@ import { HubLine } from "../api/hub-line.ts";
 import { systemClock } from "../lib/time/clock.ts";
 import { isSkeinError, messageOf, SkeinError } from "../lib/errors/errors.ts";
 import { pathsFrom, type Paths } from "../lib/disk/paths.ts";
-import { hubsFor, signerFor } from "../operator/identity/signer-and-hubs.ts";
+import { hubsFor, patienceWith, signerFor } from "../operator/identity/signer-and-hubs.ts";
 import { readConfig, readCharters } from "../operator/identity/home.ts";
 import { openSession, type Session } from "../operator/identity/session.ts";
 import { openChain } from "../trust/charter/charter.ts";
@@ -87,13 +87,16 @@ async function open(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Op
   const signer = await signerFor(paths, config);
   const session = await openSession(paths, config.cluster, signer, systemClock);
   const hubs = hubsNamed(named, hubsFor(config, charter));
+  const patience = await patienceWith(paths, systemClock, (text) =>
+    process.stderr.write(`skein: ${shown(text)}\n`),
+  );
   return {
     paths,
     named,
     repo,
     hubs,
     session,
-    line: new HubLine({ hubs, identity: session.identity, session: session.document }),
+    line: new HubLine({ hubs, identity: session.identity, session: session.document, ...patience }),
   };
 }
 

@@ -1,21 +1,25 @@
 import assert from "node:assert/strict";
+import https from "node:https";
 import net from "node:net";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { splitAddress, type HubAddress } from "../api/hub-address.ts";
 import type { HubClientOptions } from "../api/hub-caller.ts";
 import { HubClient } from "../api/hub-client.ts";
+import { HubLine, type Patience } from "../api/hub-line.ts";
 import { ndjsonLines } from "../api/ndjson.ts";
+import { listening } from "../lib/process/listening.ts";
 import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { eventually } from "../lib/testing/eventually.fixture.ts";
-import { ephemeralIdentity } from "../trust/connection/tls.ts";
+import { systemClock } from "../lib/time/clock.ts";
+import { ephemeralIdentity, serverTlsOptions } from "../trust/connection/tls.ts";
 import { seal } from "../trust/document/envelope.ts";
 import { HOUR, at, makeCluster, startTestHub, type Cluster } from "./hub.fixture.ts";
 
 async function clientOf(
   cluster: Cluster,
   hubs: readonly HubAddress[],
-  more: Pick<HubClientOptions, "thrifty"> = {},
+  more: Pick<HubClientOptions, "thrifty" | "patience"> = {},
 ): Promise<HubClient> {
   const identity = ephemeralIdentity();
   const body = {
@@ -116,6 +120,61 @@ test("a connection that was begun early serves the first request; one that faile
   using other = await clientOf(hub.cluster, [{ spki: hub.spki, address: gone }], { thrifty: true });
   other.connect();
   await assert.rejects(other.hub(), { code: "HUB_UNREACHABLE" });
+});
+
+/** As a command has it. @param waited given what is told of each wait */
+const patience = (waited: string[], ms = 60_000): Patience => ({
+  ms,
+  clock: systemClock,
+  onWait: (text) => void waited.push(text),
+});
+
+test("a hub that is being restarted is waited for, which is told once", async (t) => {
+  const first = await startTestHub(t);
+  const { cluster, home, port } = first;
+  await first.closeHubOnly();
+  const hubs = [{ spki: first.spki, address: `127.0.0.1:${port}` }];
+  const waited: string[] = [];
+  using impatient = await clientOf(cluster, hubs);
+  await assert.rejects(impatient.hub(), { code: "HUB_UNREACHABLE" });
+  using client = await clientOf(cluster, hubs, { thrifty: true, patience: patience(waited) });
+  const asked = Promise.all([client.hub(), client.nodes()]);
+  await eventually("it waits", () => waited.length > 0);
+  await startTestHub(t, { cluster, home, listen: { host: "127.0.0.1", port } });
+  await asked;
+  assert.equal(waited.length, 1);
+  assert.match(waited[0] ?? "", /does not answer \(127\.0\.0\.1:\d+: ECONNREFUSED\): it may be restarting/);
+  using brief = await clientOf(cluster, [{ spki: first.spki, address: await tcpServer(t, hangUp) }], {
+    patience: patience(waited, 300),
+  });
+  await assert.rejects(brief.hub(), { code: "HUB_UNREACHABLE" }, "and not for ever");
+  const over = AbortSignal.timeout(300);
+  using cut = await clientOf(cluster, [{ spki: first.spki, address: await tcpServer(t, hangUp) }], {
+    patience: patience(waited),
+  });
+  await assert.rejects(cut.hub(over), { name: "TimeoutError" });
+});
+
+const hangUp = (socket: net.Socket): void => void socket.destroy();
+
+test("what a hub may have heard is not sent to it twice, but for what only asks", async (t) => {
+  const identity = ephemeralIdentity();
+  const heard: string[] = [];
+  const server = https.createServer(serverTlsOptions(identity), (req, res) => {
+    heard.push(req.method ?? "");
+    if (heard.filter((method) => method === "GET").length < 3) req.socket.destroy();
+    else res.end("{}");
+  });
+  await listening("the test", server, { host: "127.0.0.1", port: 0 });
+  atEnd(t, () => void server.close());
+  const { port } = server.address() as net.AddressInfo;
+  const hubs = [{ spki: identity.spki, address: `127.0.0.1:${port}` }];
+  using line = new HubLine({ hubs, identity: ephemeralIdentity(), patience: patience([]) });
+  const post = { method: "POST", path: "/v1/orders", body: "{}" };
+  await assert.rejects(line.send(post), { code: "HUB_UNREACHABLE" });
+  assert.deepEqual(heard, ["POST"]);
+  (await line.send({ method: "GET", path: "/v1/hub" })).resume();
+  assert.deepEqual(heard, ["POST", "GET", "GET", "GET"]);
 });
 
 test("a hub that is named twice is asked once", async (t) => {

@@ -67,7 +67,15 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
   const dryRun = globals.dryRun === true ? new DryRun() : undefined;
   const ended = new AbortController();
   let hint: string | undefined;
-  const line = lineToHub(() => ({ paths: pathsFrom(process.env), signal: ended.signal, dryRun }));
+  const line = lineToHub(() => ({
+    paths: pathsFrom(process.env),
+    signal: ended.signal,
+    dryRun,
+    onWait: (text) => {
+      io.event({ type: "note", text });
+      io.say(text);
+    },
+  }));
   const listening = listenForEnd(ended);
   const timer = timeoutOf(name, globals, ended);
   try {

@@ -32,6 +32,9 @@ export const operatorDir = (paths: Paths): string => path.join(paths.etc, "opera
 export const keyFile = (paths: Paths): string => path.join(operatorDir(paths), "operator.key");
 export const cacheDir = (paths: Paths): string => path.join(operatorDir(paths), "cache");
 
+/** There from the first answer of a hub on. */
+const reachedFile = (paths: Paths): string => path.join(operatorDir(paths), "reached");
+
 const configFile = (paths: Paths): string => path.join(operatorDir(paths), "operator.json");
 const chartersDir = (paths: Paths): string => path.join(operatorDir(paths), "charters");
 
@@ -66,6 +69,13 @@ export async function configIfThere(paths: Paths): Promise<OperatorConfig | unde
   const parsed = configSchema.safeParse(jsonIn(text));
   if (parsed.success) return parsed.data;
   throw new SkeinError("IO", `${configFile(paths)} is damaged: ${z.prettifyError(parsed.error)}`);
+}
+
+/** Did a hub of this cluster ever answer here? Then one that does not is away, and its address is right. */
+export const wasReached = async (paths: Paths): Promise<boolean> => await isThere(reachedFile(paths));
+
+export async function noteReached(paths: Paths): Promise<void> {
+  if (!(await wasReached(paths))) await writeFileAtomic(reachedFile(paths), "");
 }
 
 export async function writeConfig(paths: Paths, config: OperatorConfig): Promise<void> {

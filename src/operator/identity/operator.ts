@@ -1,6 +1,7 @@
 import type { HubAddress } from "../../api/hub-address.ts";
 import type { Question } from "../../api/hub-caller.ts";
 import { HubClient } from "../../api/hub-client.ts";
+import type { Patience } from "../../api/hub-line.ts";
 import { systemClock, type Clock } from "../../lib/time/clock.ts";
 import { SkeinError } from "../../lib/errors/errors.ts";
 import type { Digest } from "../../lib/text/ids.ts";
@@ -11,8 +12,8 @@ import type { Charter } from "../../trust/document/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";
 import type { Signer } from "../../trust/keys/keys.ts";
 import { signerIn, type Doer } from "../tell/dry-run.ts";
-import { keepCharter, readCharters, readConfig, type OperatorConfig } from "./home.ts";
-import { hubsFor, signerFor } from "./signer-and-hubs.ts";
+import { keepCharter, noteReached, readCharters, readConfig, type OperatorConfig } from "./home.ts";
+import { hubsFor, patienceWith, signerFor } from "./signer-and-hubs.ts";
 import { openSession } from "./session.ts";
 
 /** An operator at work: an identity, the current charter, and a connection to a hub. */
@@ -42,6 +43,8 @@ export interface OpenOptions extends Doer {
   readonly hub?: HubAddress;
   /** What will be asked next: the hub is asked for it with its charters, in one request. Default: nothing. */
   readonly ahead?: readonly Question[] | undefined;
+  /** A hub that was reached before and does not answer is asked again for a while, which is told. Default: it is not. */
+  readonly onWait?: Patience["onWait"];
 }
 
 /** An identity, and a line to its hubs on which nothing was said yet. */
@@ -55,7 +58,7 @@ export interface Caller extends Pick<Operator, "config" | "signer" | "client"> {
  * @throws SkeinError NO_CLUSTER, KEY_UNREADABLE, NO_HUB
  */
 export async function openCaller(options: Omit<OpenOptions, "ahead">): Promise<Caller> {
-  const { paths, dryRun, clock = systemClock } = options;
+  const { paths, dryRun, onWait, clock = systemClock } = options;
   const config = await readConfig(paths);
   const signer = await signerFor(paths, config);
   const chain = openChain(await readCharters(paths), config.pin, clock.now()).body;
@@ -64,6 +67,7 @@ export async function openCaller(options: Omit<OpenOptions, "ahead">): Promise<C
     throw new SkeinError("NO_HUB", "the charter lists no hub, and this command asks one");
   }
   const { identity, document } = await openSession(paths, config.cluster, signer, clock);
+  const patience = await patienceWith(paths, clock, onWait);
   const client = new HubClient({
     hubs,
     identity,
@@ -71,6 +75,7 @@ export async function openCaller(options: Omit<OpenOptions, "ahead">): Promise<C
     clock,
     thrifty: true,
     asksOnly: dryRun !== undefined,
+    ...patience,
   });
   client.connect();
   return { config, signer, client, known: chain };
@@ -86,6 +91,7 @@ export async function openOperator(options: OpenOptions, caller = openCaller(opt
   try {
     if (ahead.length > 0) client.together([chartersAfter(before), ...ahead], signal);
     const charter = await newestCharter(paths, client, before, clock, signal);
+    await noteReached(paths);
     const known = (await readCharters(paths)).map((one) => readUnverified(one, "charter.1"));
     return {
       paths,

@@ -51,6 +51,9 @@ const ADDRESS_MS = 1500;
 export const ASK_AFTER_MS = 12_000;
 export const SERVER_ASKS_AFTER_MS = 30_000;
 
+/** Nothing was said to anybody. */
+export class NotConnected extends SkeinError {}
+
 /** For hubs and nodes: the identity of a lasting Ed25519 key. */
 export function tlsIdentity(key: KeyObject, name: string): TlsIdentity {
   return {
@@ -152,8 +155,8 @@ function clientTlsOptions(options: ConnectOptions): tls.ConnectionOptions {
   } as tls.ConnectionOptions;
 }
 
-function unreachable(address: string, why: string, cause?: unknown): SkeinError {
-  return new SkeinError("HUB_UNREACHABLE", `${address}: ${why}`, { cause, data: { address } });
+function unreachable(address: string, why: string, cause?: unknown): NotConnected {
+  return new NotConnected("HUB_UNREACHABLE", `${address}: ${why}`, { cause, data: { address } });
 }
 
 function pinMismatch(address: string, got: string | undefined, pins: readonly string[]): SkeinError {
