@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Digest } from "../../lib/text/ids.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import { isSkewed, leastAheadMs, nextCharter, openChain, openCharter } from "./charter.ts";
 import { at, keyRecords, MINUTE, T0, testCluster, type TestCluster } from "../cluster.fixture.ts";
 import type { Charter } from "../document/documents.ts";
@@ -109,6 +109,27 @@ test("an admin may not touch what the others' trust hangs on", async () => {
     if (change.recovery === undefined) nextCharter(charter, await next(change, [recovery]), T0);
   }
   refusal(await next({ hubs: {} }, [bob]), "DOC_UNSIGNED", "an operator who is no admin");
+});
+
+test("what an admin may not change may be written down in any order", async () => {
+  const { alice, bob, charter } = cluster;
+  const admins = [alice, bob].map(({ kid }): [KeyId, Charter["operators"][KeyId]] => [
+    kid,
+    { name: "an admin", allow: ["admin"] },
+  ]);
+  const limits = Object.entries({ files: 3, bytes: 4 });
+  const one: Charter = {
+    ...charter,
+    operators: Object.fromEntries(admins),
+    limits: Object.fromEntries(limits),
+  };
+  const two: Charter = {
+    ...one,
+    version: 2,
+    operators: Object.fromEntries(admins.toReversed()),
+    limits: Object.fromEntries(limits.toReversed()),
+  };
+  assert.equal(nextCharter(one, await seal("charter.1", two, [alice]), T0).body.version, 2);
 });
 
 test("an admin may go on with commands that were allowed, and forbid them", async () => {
