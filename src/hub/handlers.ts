@@ -24,6 +24,7 @@ import { hubEvents } from "./events.ts";
 import { gitRequest, sendExchange, sendRefs } from "./git/git-http.ts";
 import type { GitService } from "./git/git-repos.ts";
 import type { Hub } from "./hub.ts";
+import type { OrderRecord } from "./records/keys.ts";
 import { sendRoster } from "./wanted/rosters.ts";
 import { rolloutViews } from "./rollouts/rollout-views.ts";
 import { sendWanted } from "./wanted/wanted-answer.ts";
@@ -123,29 +124,29 @@ function publishing(hub: Hub) {
 }
 
 function rollouts(hub: Hub) {
-  const known = (text: string): Digest => {
-    const digest = text as Digest;
-    if (hub.orders.find(digest) !== undefined) return digest;
+  const named = (call: Named): OrderRecord => {
+    const digest = param(call, "digest");
+    const record = hub.orders.find(digest);
+    if (record !== undefined) return record;
     throw new SkeinError("NOT_FOUND", `the hub knows no order ${digest.slice(0, 12)}`, {
       data: { order: digest },
     });
   };
   const steer = async (call: Call, word: Steering): Promise<Record<string, never>> => {
-    const digest = known(param(call, "digest"));
-    const record = hub.orders.find(digest);
-    const order = record === undefined ? undefined : hub.orders.body(record);
-    if (order !== undefined) needRight(hub, call, { kind: "deploy", app: order.app, env: order.env });
-    return await done(hub.rollouts.steer(digest, word));
+    const record = named(call);
+    const { app, env } = hub.orders.body(record);
+    needRight(hub, call, { kind: "deploy", app, env });
+    return await done(hub.rollouts.steer(record.digest, word));
   };
   return {
     rollout: async (call) => {
       const { after, wait: waitMs } = call.query;
-      const order = known(param(call, "digest"));
-      const view = await hub.rollouts.nextView(order, { after, waitMs }, call.signal);
+      const { digest } = named(call);
+      const view = await hub.rollouts.nextView(digest, { after, waitMs }, call.signal);
       if (view !== undefined) return view;
       throw new SkeinError("NOT_FOUND", "nothing is known of this rollout any more");
     },
-    rolloutViews: async (call) => rolloutViews(hub.rollouts, known(param(call, "digest")), call.signal),
+    rolloutViews: async (call) => rolloutViews(hub.rollouts, named(call).digest, call.signal),
     abortRollout: async (call) => await steer(call, "abort"),
     pauseRollout: async (call) => await steer(call, "pause"),
     resumeRollout: async (call) => await steer(call, "resume"),

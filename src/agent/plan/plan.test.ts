@@ -68,6 +68,8 @@ const failing = (actual: Actual): Actual => ({
 });
 const PASSED = ["install", "post-sync", "judge", "pre-jump", "un-jump"] as const;
 
+const JUMP_FROM_FLIP = "flip attach post-jump beside retire finish";
+
 const TABLE: readonly [what: string, goal: Goal | null, actual: Actual, steps: string][] = [
   ["nothing wanted, nothing here", null, EMPTY, ""],
   ["an order may begin", goal(), SERVING, "begin"],
@@ -153,6 +155,13 @@ const TABLE: readonly [what: string, goal: Goal | null, actual: Actual, steps: s
   ],
   ["a stop stops", goal({ state: "stopped" }), under(SERVING, goal({ state: "stopped" })), "halt finish"],
   [
+    "an attempt whose order is taken back turns round before anything else",
+    goal({ release: A, back: true }),
+    under(SERVING, goal(), PASSED),
+    "turn",
+  ],
+  ["what goes on here goes on without any word", null, under(SERVING, goal(), PASSED), JUMP_FROM_FLIP],
+  [
     "a failure before un-jump drops the new release and leaves the old one",
     goal(),
     failing(under(SERVING, goal(), ["install", "post-sync", "judge"])),
@@ -235,6 +244,15 @@ test("another order breaks an attempt off only before anything was switched", ()
   const late = under(SERVING, goal(), PASSED).attempt as Attempt;
   assert.equal(turned(goal({ order: THREE }), early)?.why, "superseded");
   assert.equal(turned(goal({ order: THREE }), late), null);
+  const stop = under(SERVING, goal({ state: "stopped" })).attempt as Attempt;
+  assert.equal(turned(goal({ order: THREE }), stop), null, "a stop ends first");
+  const way = goal({ order: ONE, release: C, back: true });
+  assert.equal(turned(way, under(SERVING, way).attempt as Attempt), null, "the way back is not taken back");
+});
+
+test("an attempt keeps what its goal says of how it was asked for", () => {
+  assert.equal(attemptFor(goal({ local: true }), SERVING).local, true);
+  assert.equal("local" in attemptFor(goal(), SERVING), false);
 });
 
 test("which failing step holds a node back", () => {
