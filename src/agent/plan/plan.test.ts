@@ -186,6 +186,12 @@ const TABLE: readonly [what: string, goal: Goal | null, actual: Actual, steps: s
     "install judge un-jump pre-jump flip attach post-jump beside retire finish",
   ],
   [
+    "taking back what changed no release replaces the instances alone",
+    goal({ order: ONE, release: A, back: true, generation: 1 }),
+    under(SERVING, goal({ order: ONE, release: A, back: true, generation: 1 })),
+    "install judge attach retire finish",
+  ],
+  [
     "taking back a finished first deployment",
     goal({ order: ONE, release: null, back: true }),
     under(SERVING, goal({ order: ONE, release: null, back: true })),
@@ -248,6 +254,18 @@ test("another order breaks an attempt off only before anything was switched", ()
   assert.equal(turned(goal({ order: THREE }), stop), null, "a stop ends first");
   const way = goal({ order: ONE, release: C, back: true });
   assert.equal(turned(way, under(SERVING, way).attempt as Attempt), null, "the way back is not taken back");
+});
+
+test("only what serves already by the very wish is left alone", () => {
+  const mode = (of: Partial<Actual>, to: Partial<Goal> = {}): Attempt["mode"] =>
+    attemptFor(goal({ release: A, ...to }), { ...SERVING, fits: false, ...of }).mode;
+  assert.equal(mode({}), "start");
+  assert.equal(mode({ running: [] }), "start");
+  assert.equal(mode({}, { generation: 1 }), "restart");
+  assert.equal(mode({ reached: reached({ state: "stopped" }) }), "restart");
+  assert.equal(mode({ reached: reached({ release: C }) }), "restart");
+  assert.equal(mode({ fits: true }), "beside");
+  assert.equal(mode({ current: C }), "jump");
 });
 
 test("an attempt keeps what its goal says of how it was asked for", () => {

@@ -37,6 +37,12 @@ test("a sealed document opens to what was sealed", async () => {
 test("the digest covers type and payload, not signatures", async () => {
   const first = await seal("revoke.1", body, [one]);
   const both = await addSignature(first, two);
+  const again = await addSignature(both, one);
+  assert.deepEqual(
+    again.s.map(({ k }) => k),
+    [two.kid, one.kid],
+    "who signs again has signed once",
+  );
   assert.equal(digestOfEnvelope(both), digestOfEnvelope(first));
   assert.notEqual(digestOfEnvelope({ ...first, t: "label.1" }), digestOfEnvelope(first));
 });
