@@ -4,7 +4,8 @@ import { hasPassed, type Clock } from "../lib/time/clock.ts";
 import { fromWire, type WireError } from "../lib/errors/errors.ts";
 import { errorBody } from "./field-schemas.ts";
 
-const MOST = 64;
+/** What begins with a question asks for some six at most. */
+const MOST = 16;
 
 export const questions = z.strictObject({
   /** With their queries, as they would be asked for by GET; only of what changes nothing and is answered at once. */
@@ -54,7 +55,10 @@ export class ToldTogether {
     if (awaited.at !== undefined && hasPassed(FRESH_MS, awaited.at, this.#clock.now())) return undefined;
     const came = await awaited.answer;
     if (came === undefined) return undefined;
-    if ("error" in came) throw fromWire(came.error as WireError);
-    return { body: came.body };
+    if (!("error" in came)) return { body: came.body };
+    const err = fromWire(came.error as WireError);
+    // By itself it may be as long as it is.
+    if (err.code === "DOC_TOO_BIG") return undefined;
+    throw err;
   }
 }

@@ -145,7 +145,16 @@ export async function answerJson(
   res: http.ServerResponse,
   value: unknown,
 ): Promise<void> {
-  const body = Buffer.from(JSON.stringify(value));
+  await answerText(req, res, JSON.stringify(value));
+}
+
+/** The same of JSON that was made already. */
+export async function answerText(
+  req: http.IncomingMessage,
+  res: http.ServerResponse,
+  text: string,
+): Promise<void> {
+  const body = Buffer.from(text);
   if (body.length < WORTH_CODING_BYTES || !acceptedCodings(req).has(CODED)) return sendBody(res, 200, body);
   return sendBody(res, 200, await encode(body), { "content-encoding": CODED });
 }

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Handlers } from "./router.ts";
+import { answerAll } from "./together.ts";
 import { HubCaller } from "../../api/hub-caller.ts";
 import { systemClock } from "../../lib/time/clock.ts";
 import { SkeinError } from "../../lib/errors/errors.ts";
@@ -48,7 +50,7 @@ test("what may not be asked by itself, or not beside others, is answered with wh
   }
   using stranger = keyClient(hub.cluster, hub.address);
   await assert.rejects(stranger.call("together", { body: { paths } }), { code: "UNKNOWN_CLIENT" });
-  const many = Array.from({ length: 65 }, () => "/v1/nodes");
+  const many = Array.from({ length: 17 }, () => "/v1/nodes");
   await assert.rejects(hub.client.call("together", { body: { paths: many } }), { code: "BAD_REQUEST" });
 });
 
@@ -78,4 +80,22 @@ test("an answer that came a while ago is asked for anew", async () => {
   const lost = new SkeinError("HUB_UNREACHABLE", "gone");
   told.expect(["/c"], Promise.reject(lost));
   await assert.rejects(told.take("/c"), lost);
+});
+
+test("what is too long to come beside others is asked for by itself", async () => {
+  const said: Buffer[] = [];
+  const res = { writeHead: () => undefined, end: (body: Buffer) => said.push(body) };
+  const long = "x".repeat(600);
+  const handlers = { nodes: async () => ({ long }) } as unknown as Handlers;
+  const paths = Array.from({ length: 16 }, (_, n) => `/v1/nodes?n=${n}`);
+  const caller = { role: "node" };
+  await answerAll(handlers, { caller, body: { paths }, req: { headers: {} }, res } as never, 1500);
+  const { answers } = JSON.parse(String(said[0])) as { answers: { body?: object; error?: { code: string } }[] };
+  assert.deepEqual(
+    answers.map(({ body, error }) => error?.code ?? body),
+    [{ long }, { long }, ...Array.from({ length: 14 }, () => "DOC_TOO_BIG")],
+  );
+  const told = new ToldTogether(systemClock);
+  told.expect(["/a"], Promise.resolve([{ error: { code: "DOC_TOO_BIG", message: "too long" } }]));
+  assert.equal(await told.take("/a"), undefined);
 });

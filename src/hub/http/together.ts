@@ -1,22 +1,31 @@
 /** Several questions that came in one request, each let in and answered as if it had come by itself. */
-import { isSkeinError, SkeinError, toWire, type WireError } from "../../lib/errors/errors.ts";
+import { isSkeinError, SkeinError, toWire } from "../../lib/errors/errors.ts";
+import { answerText } from "./http.ts";
 import { findRoute, queryOf, urlOf, type Call, type Handlers } from "./router.ts";
 
-type Answer = { readonly body: unknown } | { readonly error: WireError };
+/** Of all answers together, as JSON: one request is not to take the memory of many. What is longer is asked for by itself. */
+const MOST_BYTES = 16 * 2 ** 20;
 
+/** @param mostBytes default 16 MiB */
 export async function answerAll(
   handlers: Handlers,
   call: Call<"together">,
-): Promise<{ readonly answers: readonly Answer[] }> {
-  const answers = call.body.paths.map(async (path): Promise<Answer> => {
+  mostBytes = MOST_BYTES,
+): Promise<void> {
+  let left = mostBytes;
+  const answers = call.body.paths.map(async (path): Promise<string> => {
     try {
-      return { body: await answerOne(handlers, call, path) };
+      const answer = JSON.stringify({ body: await answerOne(handlers, call, path) });
+      if (answer.length > left)
+        throw new SkeinError("DOC_TOO_BIG", `what ${path} gives is too long to come beside others`);
+      left -= answer.length;
+      return answer;
     } catch (err) {
       if (!isSkeinError(err)) throw err;
-      return { error: toWire(err) };
+      return JSON.stringify({ error: toWire(err) });
     }
   });
-  return { answers: await Promise.all(answers) };
+  await answerText(call.req, call.res, `{"answers":[${(await Promise.all(answers)).join(",")}]}`);
 }
 
 /** @throws SkeinError NOT_FOUND, NOT_AUTHORISED, BAD_REQUEST, and what the handler throws */
