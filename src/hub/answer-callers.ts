@@ -1,7 +1,11 @@
 import type https from "node:https";
 import type { AddressInfo } from "node:net";
 import { listening } from "../lib/process/listening.ts";
-import { AnonymousRate } from "./http/anonymous-rate.ts";
+import type { KeyId } from "../lib/text/ids.ts";
+import { AnonymousRate } from "../trust/connection/anonymous-rate.ts";
+import { boundHandshakes } from "../trust/connection/handshakes.ts";
+import { KnownCallers } from "../trust/connection/known-callers.ts";
+import { Strangers } from "../trust/connection/strangers.ts";
 import { Callers } from "./http/caller.ts";
 import { upgradeListener } from "./git-endpoint.ts";
 import { handlersOf } from "./handlers.ts";
@@ -9,13 +13,15 @@ import type { Hub } from "./hub.ts";
 import { keys } from "./records/keys.ts";
 import type { Nodes } from "./cluster/nodes.ts";
 import { requestListener, type RouterParts } from "./http/router.ts";
-import { Members } from "./http/members.ts";
-import { Strangers } from "./http/strangers.ts";
 
 /** Longer than the longest poll (120 s): idle beyond that is a dead peer. */
 const SOCKET_IDLE_MS = 180_000;
-const STRANGER_MS = 30_000;
 const MAX_CONNECTIONS = 20_000;
+const STRANGERS = { graceMs: 30_000, perAddress: 512, inAll: 4096 } as const;
+/** Nodes behind one address that all lost their hub come at once, and each waits for its turn. */
+const HANDSHAKES = { perAddress: 2048, inAll: 12_000 } as const;
+/** A command holds at most 16 connections, an agent 64 more: one for each command that it answers. */
+const PER_KEY = 1024;
 
 /** Where a hub listens. Port 0: any free one. */
 export interface HubPlace {
@@ -40,8 +46,9 @@ export async function answerCallers(server: https.Server, hub: Hub, options: Ans
   };
   const callers = new Callers(known, core.clock);
   const rate = new AnonymousRate(core.clock, options.anonymousPerSec);
-  const strangers = new Strangers(options.strangerMs ?? STRANGER_MS);
-  const members = new Members((key) => {
+  boundHandshakes(server, HANDSHAKES);
+  const strangers = new Strangers({ ...STRANGERS, graceMs: options.strangerMs ?? STRANGERS.graceMs });
+  const members = new KnownCallers<KeyId>(PER_KEY, (key) => {
     const isOperator = Object.hasOwn(charters.current?.operators ?? {}, key);
     return isOperator || nodes.membership(key) === "member";
   });

@@ -8,7 +8,7 @@ import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { silentLog } from "../../lib/process/log.ts";
 import { ephemeralIdentity } from "../../trust/connection/tls.ts";
 import { joinNode, keyClient, startTestHub, type TestHub } from "../hub.fixture.ts";
-import { Strangers } from "./strangers.ts";
+import { Strangers } from "../../trust/connection/strangers.ts";
 
 /** Long enough for whoever is at it to be known, also where a core is shared with others. */
 const STRANGER_MS = 1500;
@@ -54,7 +54,7 @@ test("who is known keeps its connection, and strangers may come back (long)", as
 });
 
 test("of too many strangers the oldest goes, of the same address first", () => {
-  const strangers = new Strangers(60_000);
+  const strangers = new Strangers({ graceMs: 60_000, perAddress: 512, inAll: 4096 });
   const sockets = Array.from({ length: 700 }, () => new PassThrough());
   const [lonely] = sockets;
   for (const [n, socket] of sockets.entries()) strangers.came(socket, n === 0 ? "10.0.0.1" : "10.0.0.2");

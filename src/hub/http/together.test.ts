@@ -90,7 +90,9 @@ test("what is too long to come beside others is asked for by itself", async () =
   const paths = Array.from({ length: 16 }, (_, n) => `/v1/nodes?n=${n}`);
   const caller = { role: "node" };
   await answerAll(handlers, { caller, body: { paths }, req: { headers: {} }, res } as never, 1500);
-  const { answers } = JSON.parse(String(said[0])) as { answers: { body?: object; error?: { code: string } }[] };
+  const { answers } = JSON.parse(String(said[0])) as {
+    answers: { body?: object; error?: { code: string } }[];
+  };
   assert.deepEqual(
     answers.map(({ body, error }) => error?.code ?? body),
     [{ long }, { long }, ...Array.from({ length: 14 }, () => "DOC_TOO_BIG")],

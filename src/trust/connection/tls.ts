@@ -37,6 +37,8 @@ export interface ConnectOptions {
 
 /** Two round trips over a line that a transfer fills take some seconds, and so does a first packet that is lost thrice. */
 const CONNECT_TIMEOUT_MS = 10_000;
+/** What a server gives whoever connects for the handshake. */
+export const HANDSHAKE_MS = CONNECT_TIMEOUT_MS;
 /**
  * What each address of a name has before the next is tried and it is given up: time for a first packet that is lost
  * once (TCP repeats it after 1 s). More would make a name wait longer whose first address is dead.
@@ -78,7 +80,7 @@ export function serverTlsOptions(identity: TlsIdentity): tls.TlsOptions {
     requestCert: true,
     rejectUnauthorized: false,
     secureOptions: constants.SSL_OP_NO_TICKET,
-    handshakeTimeout: CONNECT_TIMEOUT_MS,
+    handshakeTimeout: HANDSHAKE_MS,
     ALPNProtocols: ["http/1.1"],
     keepAlive: true,
     keepAliveInitialDelay: SERVER_ASKS_AFTER_MS,

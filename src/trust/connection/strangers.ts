@@ -1,35 +1,39 @@
-/** Connections of which no request has come yet by anybody whom the hub knows. */
+/** Connections of which nothing has come yet from anybody who is known. */
 import type { Duplex } from "node:stream";
 import { networkOf } from "./network-of.ts";
 
-const PER_ADDRESS = 512;
-const IN_ALL = 4096;
+export interface StrangerLimits {
+  /** How long a connection may remain one of a stranger, in ms. */
+  readonly graceMs: number;
+  readonly perAddress: number;
+  readonly inAll: number;
+}
 
 /**
- * Everybody is a stranger until a request shows who calls. Strangers are bounded in time and number, so that those who
- * open connections and say nothing, or say it a byte at a time, keep no place from those who belong here. When there
- * are too many, the one that has waited longest goes.
+ * Everybody is a stranger until it shows who calls. Strangers are bounded in time and number, so that those who open
+ * connections and say nothing, or say it a byte at a time, keep no place from those who belong here. When there are too
+ * many, the one that has waited longest goes.
  */
 export class Strangers {
-  readonly #graceMs: number;
+  readonly #limits: StrangerLimits;
   /** Oldest first. */
   readonly #open = new Map<Duplex, { readonly address: string; readonly timer: NodeJS.Timeout }>();
   readonly #byAddress = new Map<string, Set<Duplex>>();
 
-  /** @param graceMs how long a connection may remain one of a stranger */
-  constructor(graceMs: number) {
-    this.#graceMs = graceMs;
+  constructor(limits: StrangerLimits) {
+    this.#limits = limits;
   }
 
   came(socket: Duplex, from: string): void {
+    const { graceMs, perAddress, inAll } = this.#limits;
     const address = networkOf(from);
-    const timer = setTimeout(() => socket.destroy(), this.#graceMs);
+    const timer = setTimeout(() => socket.destroy(), graceMs);
     this.#open.set(socket, { address, timer });
     const neighbours = this.#byAddress.get(address) ?? new Set();
     this.#byAddress.set(address, neighbours.add(socket));
     socket.once("close", () => this.known(socket));
-    if (neighbours.size > PER_ADDRESS) this.#drop(neighbours);
-    else if (this.#open.size > IN_ALL) this.#drop(this.#open.keys());
+    if (neighbours.size > perAddress) this.#drop(neighbours);
+    else if (this.#open.size > inAll) this.#drop(this.#open.keys());
   }
 
   /** This one is a stranger no more. */

@@ -16,7 +16,7 @@ import {
   startTestHub,
   type TestHub,
 } from "../hub.fixture.ts";
-import { Members } from "./members.ts";
+import { KnownCallers } from "../../trust/connection/known-callers.ts";
 
 /** A stream of changes that stays open, and its end, by whichever way. */
 async function streamOf(
@@ -63,7 +63,7 @@ test("an operator whom a charter drops is told nothing more either", async (t) =
 });
 
 test("of too many connections of one key the oldest goes, and others keep theirs", async () => {
-  const members = new Members(() => true, 3);
+  const members = new KnownCallers<KeyId>(3);
   const [one, two] = ["1", "2"].map((digit) => digit.repeat(32) as KeyId);
   assert.ok(one !== undefined && two !== undefined);
   const other = new PassThrough();
