@@ -10,6 +10,11 @@ import { ERROR_CODES } from "../../lib/errors/error-codes.ts";
 import { isSkeinError, SkeinError, toWire } from "../../lib/errors/errors.ts";
 import type { KeyId } from "../../lib/text/ids.ts";
 import { listening } from "../../lib/process/listening.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { AnonymousRate } from "../../trust/connection/anonymous-rate.ts";
+import { boundHandshakes } from "../../trust/connection/handshakes.ts";
+import { KnownCallers } from "../../trust/connection/known-callers.ts";
+import { Strangers } from "../../trust/connection/strangers.ts";
 import { keyIdOf } from "../../trust/keys/keys.ts";
 import { peerKey, serverTlsOptions, type TlsIdentity } from "../../trust/connection/tls.ts";
 import { checkBlobName } from "../seam/blob-name.ts";
@@ -38,7 +43,15 @@ export interface PeerServer extends AsyncDisposable {
 }
 
 const AT_ONCE = 48;
+/** Of these, one node's: it asks for three at a time. Who asks for what comes to nobody would have them all. */
+const AT_ONCE_BY_ONE = 8;
 const MAX_CONNECTIONS = 512;
+const HANDSHAKES = { perAddress: 64, inAll: 128 } as const;
+const STRANGERS = { graceMs: 10_000, perAddress: 64, inAll: 128 } as const;
+/** Whoever is not known is looked up at the hub: so many a second, of one address. */
+const STRANGERS_PER_SEC = 100;
+/** A node keeps three, and may have been started anew. */
+const PER_NODE = 16;
 /** A connection without a request for so long is ended; clients give up theirs a little sooner. */
 const IDLE_MS = 25_000;
 const HEADERS_MS = 5000;
@@ -50,6 +63,8 @@ export async function servePeers(options: PeerServerOptions): Promise<PeerServer
   const server = https.createServer({ ...serverTlsOptions(options.identity), maxHeaderSize: 4096 });
   const stop = new AbortController();
   const desk = new Desk(options, stop.signal);
+  boundHandshakes(server, HANDSHAKES);
+  server.on("secureConnection", (socket) => desk.came(socket));
   server.on("request", (req, res) => void desk.answer(req, res));
   server.on("clientError", (_err, socket: Socket) => socket.destroy());
   server.maxConnections = MAX_CONNECTIONS;
@@ -71,11 +86,22 @@ export async function servePeers(options: PeerServerOptions): Promise<PeerServer
 class Desk {
   readonly #options: PeerServerOptions;
   readonly #signal: AbortSignal;
-  #giving = 0;
+  readonly #strangers = new Strangers(STRANGERS);
+  readonly #rate = new AnonymousRate(systemClock, STRANGERS_PER_SEC);
+  readonly #nodes = new KnownCallers<KeyId>(PER_NODE);
+  /** Connections through which a node of the cluster has asked. */
+  readonly #admitted = new WeakSet<Socket>();
+  /** How many pieces each node is being given. */
+  readonly #giving = new Map<KeyId, number>();
+  #given = 0;
 
   constructor(options: PeerServerOptions, signal: AbortSignal) {
     this.#options = options;
     this.#signal = signal;
+  }
+
+  came(socket: TLSSocket): void {
+    this.#strangers.came(socket, socket.remoteAddress ?? "");
   }
 
   async answer(req: http.IncomingMessage, res: http.ServerResponse): Promise<void> {
@@ -83,8 +109,8 @@ class Desk {
     res.once("close", () => closed.abort(new SkeinError("INTERRUPTED", "who asked has gone")));
     const signal = AbortSignal.any([closed.signal, this.#signal, AbortSignal.timeout(GIVE_MS)]);
     try {
-      await this.#admit(req);
-      using _turn = this.#turn();
+      const node = await this.#admit(req);
+      using _turn = this.#turn(node);
       await this.#give(req, res, signal);
     } catch (err) {
       refuse(res, err);
@@ -92,11 +118,20 @@ class Desk {
   }
 
   /** For those who were let in: who is not must not be in their way. @throws SkeinError TOO_MANY */
-  #turn(): Disposable {
-    if (this.#giving >= (this.#options.atOnce ?? AT_ONCE))
+  #turn(node: KeyId): Disposable {
+    const own = this.#giving.get(node) ?? 0;
+    if (this.#given >= (this.#options.atOnce ?? AT_ONCE) || own >= AT_ONCE_BY_ONE)
       throw new SkeinError("TOO_MANY", "too many ask at once");
-    this.#giving += 1;
-    return { [Symbol.dispose]: () => (this.#giving -= 1) };
+    this.#given += 1;
+    this.#giving.set(node, own + 1);
+    return { [Symbol.dispose]: () => this.#ended(node) };
+  }
+
+  #ended(node: KeyId): void {
+    this.#given -= 1;
+    const others = (this.#giving.get(node) ?? 1) - 1;
+    if (others > 0) this.#giving.set(node, others);
+    else this.#giving.delete(node);
   }
 
   async #give(req: http.IncomingMessage, res: http.ServerResponse, signal: AbortSignal): Promise<void> {
@@ -118,12 +153,18 @@ class Desk {
     res.end(bytes);
   }
 
-  /** Asked anew for every piece: who was revoked is let in no more. */
-  async #admit(req: http.IncomingMessage): Promise<void> {
-    const peer = peerKey(req.socket as TLSSocket);
-    const pub = peer?.key.export({ format: "jwk" }).x;
-    if (pub !== undefined && (await this.#options.admits(keyIdOf({ alg: "raw", pub })))) return;
-    throw new SkeinError("UNKNOWN_CLIENT", "this key belongs to no node of the cluster");
+  /** Asked anew for every piece: who was revoked is let in no more. @throws SkeinError UNKNOWN_CLIENT, TOO_MANY */
+  async #admit(req: http.IncomingMessage): Promise<KeyId> {
+    const { socket } = req;
+    if (!this.#admitted.has(socket)) this.#rate.take(socket.remoteAddress ?? "");
+    const pub = peerKey(socket as TLSSocket)?.key.export({ format: "jwk" }).x;
+    const node = pub === undefined ? undefined : keyIdOf({ alg: "raw", pub });
+    if (node === undefined || !(await this.#options.admits(node)))
+      throw new SkeinError("UNKNOWN_CLIENT", "this key belongs to no node of the cluster");
+    this.#admitted.add(socket);
+    this.#strangers.known(socket);
+    this.#nodes.came(node, socket);
+    return node;
   }
 }
 
