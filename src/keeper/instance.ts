@@ -19,11 +19,10 @@ import type {
 } from "./protocol.ts";
 import { restartDelayMs } from "./restarts.ts";
 import { runs, statOf } from "./proc.ts";
+import { readStatus, STATUS_LINES } from "./status-lines.ts";
 import { endGroup, killGroup, killStrays } from "./stopping.ts";
 
 const ADOPTED_POLL_MS = 40;
-const STATUS_LINES = 20;
-const STATUS_CHARS = 1000;
 
 /** What an instance needs of its keeper. */
 export interface Surroundings {
@@ -213,19 +212,13 @@ export class Instance {
     this.#status = [];
     this.#became("running", { pid });
     child.once("exit", (code, signal) => this.#gone(pid, { code, signal, at: now() }));
-    if (statusFd !== undefined) this.#readStatus(child.stdio[statusFd] as Readable);
+    if (statusFd !== undefined) readStatus(child.stdio[statusFd] as Readable, (lines) => this.#said(lines));
     this.#around.emit({ type: "started", key: this.spec.key, pid });
   }
 
-  #readStatus(pipe: Readable): void {
-    let rest = "";
-    pipe.on("error", () => undefined);
-    pipe.setEncoding("utf8").on("data", (text: string) => {
-      const lines = (rest + text).split("\n").map((line) => line.slice(0, STATUS_CHARS));
-      rest = lines.pop() ?? "";
-      this.#status = [...this.#status, ...lines].slice(-STATUS_LINES);
-      for (const line of lines) this.#around.emit({ type: "status", key: this.spec.key, line });
-    });
+  #said(lines: readonly string[]): void {
+    this.#status = [...this.#status, ...lines].slice(-STATUS_LINES);
+    for (const line of lines) this.#around.emit({ type: "status", key: this.spec.key, line });
   }
 
   #watchAdopted(pid: number): void {

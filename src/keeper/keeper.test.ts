@@ -360,6 +360,22 @@ test("of what an instance says on its status pipe, the last lines are kept, each
   assert.match(status[0] ?? "", /^181x/);
 });
 
+test("an instance that says things without end neither holds the keeper up nor cuts the agent off", async (t) => {
+  const f = await keeperFor(t);
+  const endless = spec(f.home, { argv: ["/bin/sh", "-c", "exec yes '' >&4"], gate: true, restart: null });
+  await f.keeper.call("start", { instance: endless });
+  const heard = (): number => f.events.filter(({ type }) => type === "status").length;
+  await eventually("that it is heard", () => heard() > 0);
+  const before = heard();
+  let isClosed = false;
+  void f.keeper.closed.then(() => (isClosed = true));
+  // As an agent that has something else to do: it does not read meanwhile.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500);
+  assert.equal((await f.keeper.call("list", {})).instances[0]?.state, "running");
+  assert.equal(isClosed, false);
+  assert.ok(heard() - before < 2000, `${heard() - before} lines`);
+});
+
 test("two keepers never give one port away twice", async (t) => {
   const [a, b] = [await keeperFor(t), await keeperFor(t)];
   const { port } = await a.keeper.call("lockPort", { key: "x", host: "127.0.0.1", avoid: [] });
