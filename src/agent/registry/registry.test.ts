@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import http from "node:http";
+import net from "node:net";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 import type { KeyId, ReleaseId } from "../../lib/text/ids.ts";
 import { silentLog } from "../../lib/process/log.ts";
 import { serveRegistry, serviceTable, type Caller, type Service, type ServiceTable } from "./registry.ts";
@@ -157,4 +161,48 @@ test("closing the registry ends callers that wait", async () => {
   await new Promise((resolve) => setTimeout(resolve, 30));
   await server[Symbol.asyncDispose]();
   await waiting.then(async (response) => response.text()).catch(() => "cut");
+});
+
+/** Connections that say this, and nothing more. */
+async function holding(t: TestContext, port: number, count: number, text: string): Promise<net.Socket[]> {
+  const sockets = Array.from({ length: count }, () => net.connect(port, "127.0.0.1"));
+  for (const socket of sockets) {
+    atEnd(t, () => socket.destroy());
+    socket.on("error", () => undefined).resume();
+    if (text !== "") socket.write(text);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await Promise.all(sockets.map(async (socket) => socket.connecting && (await once(socket, "connect"))));
+  return sockets;
+}
+
+test("neither who says nothing nor one caller keeps all places from the others", async (t) => {
+  const table = serviceTable(SELF);
+  table.setLocal([service()]);
+  const callerOf = (cap: string): Caller | undefined => CALLERS[cap];
+  const limits = { maxConnections: 40, silentMs: 60_000 };
+  const server = await serveRegistry({ table, callerOf, log: silentLog, ...limits });
+  atEnd(t, async () => server[Symbol.asyncDispose]());
+  const silent = await holding(t, server.port, 60, "");
+  const caller = "GET /two/services?wait=60s HTTP/1.1\r\nhost: registry\r\n\r\n";
+  const greedy = await holding(t, server.port, 60, caller);
+  const open = (sockets: readonly net.Socket[]): number => sockets.filter(({ closed }) => !closed).length;
+  await eventually("that they make room", () => open(silent) <= 20 && open(greedy) <= 10);
+  const found = await fetch(`http://127.0.0.1:${server.port}/one/services/say`);
+  assert.equal(((await found.json()) as unknown[]).length, 1);
+});
+
+test("a request for nothing that could be is answered, and does not fill the log", async (t) => {
+  const said: string[] = [];
+  const log = { ...silentLog, warn: (msg: string) => void said.push(msg) };
+  const server = await serveRegistry({ table: serviceTable(SELF), callerOf: (cap) => CALLERS[cap], log });
+  atEnd(t, async () => server[Symbol.asyncDispose]());
+  const codes: (number | undefined)[] = [];
+  for (const path of ["//", "/one/services/%", "/one/services/%ff"]) {
+    const request = http.get({ host: "127.0.0.1", port: server.port, path });
+    const [response] = (await once(request, "response")) as [http.IncomingMessage];
+    codes.push(response.resume().statusCode);
+  }
+  assert.deepEqual(codes, [403, 200, 200]);
+  assert.deepEqual(said, []);
 });

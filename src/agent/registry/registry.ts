@@ -1,11 +1,13 @@
 import http from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { KeyId, ReleaseId } from "../../lib/text/ids.ts";
 import { listening } from "../../lib/process/listening.ts";
 import type { Log } from "../../lib/process/log.ts";
 import { loopbackHost } from "../../lib/process/loopback.ts";
 import { parseDurationMs } from "../../lib/text/units.ts";
 import { until } from "../../lib/time/until.ts";
+import { KnownCallers } from "../../trust/connection/known-callers.ts";
+import { Strangers } from "../../trust/connection/strangers.ts";
 
 /** A caller, as the capability in its URL names it. */
 export interface Caller {
@@ -94,6 +96,8 @@ export function serviceTable(self: KeyId): ServiceTable {
 
 /** Longest wait for a service to appear, in ms. */
 const MAX_WAIT_MS = 60_000;
+/** Longest time without a known capability, in ms: an agent that starts knows of none yet. */
+const STRANGER_MS = 60_000;
 
 export interface RegistryServer extends AsyncDisposable {
   readonly port: number;
@@ -108,7 +112,7 @@ export interface RegistryOptions {
   readonly log: Log;
   /** Where it listens by itself. Default: the machine's loopback. */
   readonly host?: string;
-  /** Open at once, of all callers together. Default 1000. */
+  /** Open at once, of all callers together; a quarter of these by one, and half by whoever has not said yet who it is. Default 1000. */
   readonly maxConnections?: number;
   /** Waits of one capability at once; beyond them 429. Default 100. */
   readonly maxWaits?: number;
@@ -131,15 +135,21 @@ export async function serveRegistry(options: RegistryOptions, fd?: number): Prom
     requestTimeout: silentMs,
     connectionsCheckingInterval: silentMs,
   };
+  const most = options.maxConnections ?? 1000;
+  const connections = {
+    strangers: new Strangers({ graceMs: STRANGER_MS, perAddress: most / 2, inAll: most / 2 }),
+    callers: new KnownCallers(most / 4),
+  };
   const server = http.createServer(timeouts, (request, response) => {
-    answer(request, response, { ...options, waits }, stop.signal).catch((err: unknown) => {
+    answer(request, response, { ...options, ...connections, waits }, stop.signal).catch((err: unknown) => {
       options.log.warn("registry request failed", { err: String(err) });
       response.destroy();
     });
   });
   server.keepAliveTimeout = 30_000;
-  // Any process of the machine may connect: it must not take the descriptors that the agent works with.
-  server.maxConnections = options.maxConnections ?? 1000;
+  // Any process of the machine may connect: it must not take the descriptors that the agent works with, nor all places.
+  server.maxConnections = most;
+  server.on("connection", (socket: Socket) => connections.strangers.came(socket, socket.remoteAddress ?? ""));
   const at = { host: options.host ?? loopbackHost(), port: 0 };
   await listening("the registry of services", server, fd === undefined ? at : { ...at, fd });
   return {
@@ -157,29 +167,46 @@ export async function serveRegistry(options: RegistryOptions, fd?: number): Prom
   };
 }
 
+interface AnswerOptions extends RegistryOptions {
+  readonly waits: Waits;
+  readonly strangers: Strangers;
+  readonly callers: KnownCallers<string>;
+}
+
 async function answer(
   request: http.IncomingMessage,
   response: http.ServerResponse,
-  options: RegistryOptions & { readonly waits: Waits },
+  options: AnswerOptions,
   stop: AbortSignal,
 ): Promise<void> {
-  const url = new URL(request.url ?? "/", "http://registry");
-  const [, capability = "", noun, name, ...rest] = url.pathname.split("/");
+  const url = URL.parse(request.url ?? "/", "http://registry");
+  const [, capability = "", noun, name = "", ...rest] = url?.pathname.split("/") ?? [];
   await options.ready;
   const caller = options.callerOf(capability);
-  if (caller === undefined) return reply(response, 403, { error: "no such capability" });
+  if (url === null || caller === undefined) return reply(response, 403, { error: "no such capability" });
+  options.strangers.known(request.socket);
+  options.callers.came(capability, request.socket);
   if (request.method !== "GET" || noun !== "services" || rest.length > 0) {
     return reply(response, 404, { error: "GET services or services/NAME" });
   }
   const wait = url.searchParams.get("wait");
   const waitMs = wait === null ? 0 : parseDurationMs(wait);
   if (waitMs === undefined) return reply(response, 400, { error: "wait is a duration such as 30s" });
-  const wanted = name === undefined || name === "" ? undefined : decodeURIComponent(name);
+  const wanted = name === "" ? undefined : decoded(name);
   using place = options.waits.take(capability, waitMs);
   if (place === undefined) return reply(response, 429, { error: "too many waits at once" });
   using over = until([stop], Math.min(waitMs, MAX_WAIT_MS));
   response.once("close", over.abort);
   reply(response, 200, await lookUp(options.table, caller, wanted, waitMs, over.signal));
+}
+
+/** What is badly encoded is as it stands: nobody is called so. */
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
 }
 
 /** How many requests of each capability wait. */
