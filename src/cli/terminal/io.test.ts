@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import type { RolloutView } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/text/ids.ts";
+import { jsonLog } from "../../lib/process/log.ts";
 import { wordOf } from "../../operator/ask/commands.ts";
 import { boardLines } from "./board.ts";
 
@@ -71,4 +72,42 @@ test("a node's words on the board move nothing", () => {
 test("one line of a node's log is one line, so that it cannot speak for another node", () => {
   const line = { node: "0".repeat(32) as KeyId, type: "line", name: "web1", line: "a\r\nweb2 web.1  b" };
   assert.equal(wordOf(line, "line"), "a web2 web.1  b");
+});
+
+test("a line that is left coloured colours nothing after it", () => {
+  const { out } = run(`
+    const { processIo } = await import(${IO});
+    const io = processIo({});
+    for (const line of ["\x1b[30mleft", "\x1b[31mred\x1b[39m", "\x1b[1m\x1b[4mx\x1b[24m", "\x1b[2m\x1b[91mx\x1b[22m\x1b[39m", "\x1b[32mx\x1b[m"]) io.print(line);
+  `);
+  assert.deepEqual(
+    out
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.endsWith("\x1b[0m")),
+    [true, false, true, false, false],
+  );
+});
+
+test("a node's words in a table are one line, and further lines of a message belong to it", () => {
+  const { out, err } = run(`
+    const { columns, processIo } = await import(${IO});
+    const { reportError } = await import(${REPORT});
+    const { SkeinError } = await import(${ERRORS});
+    const io = processIo({});
+    for (const line of columns([["web1", "running\\nweb2  failed", "x"]])) io.print(line);
+    const words = "a\\nerror  b";
+    reportError(io, new SkeinError("IO", words, { hint: words, data: { lines: [words], state: words } }));
+  `);
+  assert.equal(out, "web1  running web2  failed  x\n");
+  assert.equal(err.split("\n").filter((line) => line.startsWith("error")).length, 1);
+  assert.match(err, /^ {2}error {2}b$/m);
+  assert.match(err, /^ {2}\| a error {2}b$/m);
+});
+
+test("a log of daemons is JSON without a raw control character, too", () => {
+  const said: string[] = [];
+  jsonLog((line) => void said.push(line)).warn("a", { said: EVIL });
+  assert.doesNotMatch(said.join(""), ACTS);
+  assert.equal((JSON.parse(said.join("")) as { said: string }).said, EVIL);
 });

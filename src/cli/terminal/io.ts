@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { ACTS, escaped, shownJson } from "../../lib/text/json.ts";
 
 /** Where a command prints, and how. Data goes to stdout, everything for people who wait to stderr. */
 export interface Io {
@@ -59,25 +60,39 @@ export function processIo(options: IoOptions): Io {
       stderr.write(text);
     },
     event: (event) => {
-      if (json) stdout.write(`${jsonLine(event)}\n`);
+      if (json) stdout.write(`${shownJson(event)}\n`);
     },
     paint: (colour, text) => (coloured ? styleText(colour, text, { validateStream: false }) : text),
   };
 }
 
-/** What a terminal would act on, but for tabs and line ends. */
-// oxlint-disable-next-line no-control-regex -- these are what is looked for
-const ACTS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/;
 /** Colours and weight; nothing that hides text. */
 const STYLE = String.raw`\u001b\[(?:[0-4]|2[2-4]|3[0-79]|9[0-7])?m`;
-const STYLE_OR_ACTS = new RegExp(`${STYLE}|${ACTS.source}`, "g");
-const ALL_ACTS = new RegExp(ACTS.source, "g");
-
-const escaped = (char: string): string => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
+const STYLE_OR_ACTS = new RegExp(`${STYLE}|${ACTS}`, "g");
+const ALL_STYLES = new RegExp(STYLE, "g");
+const ALL_ACTS = new RegExp(ACTS, "g");
+const RESET = "\u001b[0m";
+/** What a style sets, by its number: those that are one set the same, and the last of them sets it back. */
+const ALIKE: readonly RegExp[] = [/^(?:39|[39][0-7])$/, /^(?:22|[12])$/, /^(?:23|3)$/, /^(?:24|4)$/];
+const SETS_BACK: ReadonlySet<string> = new Set(["39", "22", "23", "24"]);
 
 /** Others' words as they may be printed: they can be coloured, and not move, hide or change anything else. */
 export function shown(text: string): string {
-  return text.replaceAll(STYLE_OR_ACTS, (found) => (found.length > 1 ? found : escaped(found)));
+  const harmless = text.replaceAll(STYLE_OR_ACTS, (found) => (found.length > 1 ? found : escaped(found)));
+  return leavesStyle(harmless) ? `${harmless}${RESET}` : harmless;
+}
+
+/** Whether what is printed next would be coloured by it, in the background's own colour perhaps. */
+function leavesStyle(text: string): boolean {
+  const on = new Set<number>();
+  for (const [style] of text.matchAll(ALL_STYLES)) {
+    const number = style.slice(2, -1);
+    const kind = ALIKE.findIndex((numbers) => numbers.test(number));
+    if (kind < 0) on.clear();
+    else if (SETS_BACK.has(number)) on.delete(kind);
+    else on.add(kind);
+  }
+  return on.size > 0;
 }
 
 /** The same on one line, without styles: for what is cut to a width and drawn in place. */
@@ -85,11 +100,12 @@ export function plain(text: string): string {
   return text.replaceAll(/[\t\r\n]+/g, " ").replaceAll(ALL_ACTS, "");
 }
 
-/** JSON escapes by itself only what is below a space. */
-const jsonLine = (event: object): string => JSON.stringify(event).replaceAll(ALL_ACTS, escaped);
+/** Whose words have a line of their own could else write another one, in somebody else's name. */
+export const oneLine = (text: string): string => text.replaceAll(/[\r\n]+/g, " ");
 
 /** Rows in columns as wide as their widest cell; the last column is left as it is. */
-export function columns(rows: readonly (readonly string[])[]): string[] {
+export function columns(given: readonly (readonly string[])[]): string[] {
+  const rows = given.map((row) => row.map(oneLine));
   const widths: number[] = [];
   for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
   return rows.map((row) =>

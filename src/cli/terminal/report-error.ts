@@ -1,6 +1,6 @@
 import { ERROR_CODES } from "../../lib/errors/error-codes.ts";
 import { isSkeinError, messageOf, SkeinError, toSkeinError, toWire } from "../../lib/errors/errors.ts";
-import { shown, type Io } from "./io.ts";
+import { oneLine, shown, type Io } from "./io.ts";
 
 /** Ends with this when a person pressed Ctrl-C. */
 export const INTERRUPTED_EXIT = 130;
@@ -35,16 +35,21 @@ export function tellTrouble(io: Io, what: string, err: SkeinError): number {
   return exitOf(err);
 }
 
-/** A word of thousands of letters was pasted by mistake, and hides what is said of it. */
+/**
+ * A word of thousands of letters was pasted by mistake, and hides what is said of it. Further lines are seen to belong to
+ * the first: a node or hub that says them could else say what Skein says.
+ */
 const cut = (text: string): string =>
-  text.replaceAll(/\S{500,}/g, (word) => `${word.slice(0, 60)}… (${word.length} characters)`);
+  text
+    .replaceAll(/\S{500,}/g, (word) => `${word.slice(0, 60)}… (${word.length} characters)`)
+    .replaceAll(/\n(?! {2})/g, "\n  ");
 
 function errorText(io: Io, thrown: unknown, what = ""): string {
   const err = toSkeinError(thrown);
   const lines = [`${io.paint("red", "error")} ${what}${cut(err.message)}`];
   for (const line of tailOf(err)) lines.push(`  ${io.paint("dim", "|")} ${line}`);
   const state = err.data["state"];
-  if (typeof state === "string") lines.push(`  state  ${state}`);
+  if (typeof state === "string") lines.push(`  state  ${cut(state)}`);
   if (err.hint !== "") lines.push(`  next   ${cut(err.hint)}`);
   lines.push(`  code   ${codeText(err)}`, ...(io.verbose ? detailsOf(err) : []));
   return `${lines.join("\n")}\n`;
@@ -69,5 +74,5 @@ const TAIL_LINES = 20;
 
 function tailOf(err: SkeinError): string[] {
   const { lines } = err.data;
-  return Array.isArray(lines) ? lines.slice(-TAIL_LINES).map(String) : [];
+  return Array.isArray(lines) ? lines.slice(-TAIL_LINES).map((line) => oneLine(String(line))) : [];
 }

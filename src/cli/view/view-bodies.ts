@@ -9,7 +9,7 @@ import * as views from "../../operator/view/views.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { appOrSelector, appWord, listing, usage } from "../command/grammar.ts";
-import { columns } from "../terminal/io.ts";
+import { columns, oneLine } from "../terminal/io.ts";
 import { INTERRUPTED_EXIT } from "../terminal/report-error.ts";
 import { nodeLines } from "../node/node-bodies.ts";
 import { appLines, statusLines } from "./status-lines.ts";
@@ -190,7 +190,7 @@ export async function watchPorts(context: Context): Promise<Result> {
   const events = operator.client.watch(signal, { prefix: "ports", from: revision + 1 });
   for await (const { event, entry } of changesOf(table, events, isMeant)) {
     io.event({ ...event, type: "port" });
-    io.print(`${event.value === null ? "-" : "+"} ${portCells(entry).join("  ")}`);
+    io.print(`${event.value === null ? "-" : "+"} ${oneLine(portCells(entry).join("  "))}`);
   }
   // Who follows ends that with Ctrl-C, as asked: nothing is to be said of it.
   if (isSkeinError(signal.reason, "INTERRUPTED")) return { exit: INTERRUPTED_EXIT };

@@ -1,3 +1,5 @@
+import { shownJson } from "../text/json.ts";
+
 /** One JSON record per event on stderr; the keys at, level and msg are always there. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
@@ -13,7 +15,7 @@ export function jsonLog(write: (line: string) => void, fixed: LogFields = {}): L
   const at =
     (level: string) =>
     (msg: string, fields: LogFields = {}): void => {
-      write(`${JSON.stringify({ at: new Date().toISOString(), level, msg, ...fixed, ...fields })}\n`);
+      write(`${shownJson({ at: new Date().toISOString(), level, msg, ...fixed, ...fields })}\n`);
     };
   return {
     info: at("info"),
