@@ -179,25 +179,47 @@ async function answer(
   options: AnswerOptions,
   stop: AbortSignal,
 ): Promise<void> {
-  const url = URL.parse(request.url ?? "/", "http://registry");
-  const [, capability = "", noun, name = "", ...rest] = url?.pathname.split("/") ?? [];
+  const asked = askedIn(request.url ?? "/");
   await options.ready;
-  const caller = options.callerOf(capability);
-  if (url === null || caller === undefined) return reply(response, 403, { error: "no such capability" });
+  const caller = asked === undefined ? undefined : options.callerOf(asked.capability);
+  if (asked === undefined || caller === undefined)
+    return reply(response, 403, { error: "no such capability" });
   options.strangers.known(request.socket);
-  options.callers.came(capability, request.socket);
-  if (request.method !== "GET" || noun !== "services" || rest.length > 0) {
+  options.callers.came(asked.capability, request.socket);
+  if (request.method !== "GET" || !asked.isKnown) {
     return reply(response, 404, { error: "GET services or services/NAME" });
   }
-  const wait = url.searchParams.get("wait");
-  const waitMs = wait === null ? 0 : parseDurationMs(wait);
+  const { capability, name, waitMs } = asked;
   if (waitMs === undefined) return reply(response, 400, { error: "wait is a duration such as 30s" });
-  const wanted = name === "" ? undefined : decoded(name);
   using place = options.waits.take(capability, waitMs);
   if (place === undefined) return reply(response, 429, { error: "too many waits at once" });
   using over = until([stop], Math.min(waitMs, MAX_WAIT_MS));
   response.once("close", over.abort);
-  reply(response, 200, await lookUp(options.table, caller, wanted, waitMs, over.signal));
+  reply(response, 200, await lookUp(options.table, caller, name, waitMs, over.signal));
+}
+
+interface Asked {
+  readonly capability: string;
+  /** Is there such a path? */
+  readonly isKnown: boolean;
+  /** Of the service; undefined: all are meant. */
+  readonly name: string | undefined;
+  /** Undefined where it is no duration. */
+  readonly waitMs: number | undefined;
+}
+
+/** Undefined where it is no URL. */
+function askedIn(text: string): Asked | undefined {
+  const url = URL.parse(text, "http://registry");
+  if (url === null) return undefined;
+  const [, capability = "", noun, name = "", ...rest] = url.pathname.split("/");
+  const wait = url.searchParams.get("wait");
+  return {
+    capability,
+    isKnown: noun === "services" && rest.length === 0,
+    name: name === "" ? undefined : decoded(name),
+    waitMs: wait === null ? 0 : parseDurationMs(wait),
+  };
 }
 
 /** What is badly encoded is as it stands: nobody is called so. */

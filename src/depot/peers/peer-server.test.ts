@@ -14,7 +14,7 @@ import { servePeers, type PeerServerOptions } from "./peer-server.ts";
 interface Served {
   readonly port: number;
   /** Asks for a piece as a node of its own, each time on a connection of its own. */
-  node(): (name: string) => Promise<number | undefined>;
+  readonly node: () => (name: string) => Promise<number | undefined>;
 }
 
 async function served(t: TestContext, more: Partial<PeerServerOptions>): Promise<Served> {
@@ -31,7 +31,7 @@ async function served(t: TestContext, more: Partial<PeerServerOptions>): Promise
   atEnd(t, async () => await peers[Symbol.asyncDispose]());
   return {
     port: peers.port,
-    node() {
+    node: () => {
       const signer = generateSigner();
       members.add(signer.kid);
       const identity = tlsIdentity(signer.privateKey, "node");

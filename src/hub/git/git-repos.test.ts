@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs/promises";
 import { Socket } from "node:net";
@@ -7,11 +7,15 @@ import path from "node:path";
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import test from "node:test";
+import { promisify } from "node:util";
+import { deflateSync } from "node:zlib";
 import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { silentLog, type LogFields } from "../../lib/process/log.ts";
 import { generateSigner } from "../../trust/keys/keys.ts";
 import { PUSH, reposLeft, reposOf, shop, workTree } from "./git.fixture.ts";
 import { HOUR, makeCluster, operatorClient, operatorLine, startTestHub, tempHome } from "../hub.fixture.ts";
 import { eventually } from "../../lib/testing/eventually.fixture.ts";
+import { GitRepos } from "./git-repos.ts";
 
 test("a first push creates the repository, and when it returned everybody finds it (long)", async (t) => {
   const hub = await startTestHub(t);
@@ -115,6 +119,28 @@ test("objects that git finds unsound are refused", async (t) => {
     /hasDotgit|fsck/,
   );
   assert.deepEqual(await reposOf(hub), []);
+});
+
+test("a small push that is said to hold a huge object takes no such memory", async (t) => {
+  const said: unknown[] = [];
+  const log = { ...silentLog, info: (_msg: string, fields?: LogFields) => void said.push(fields?.["said"]) };
+  const root = path.join(await tempHome(t), "git");
+  const repos = await GitRepos.open(root, log);
+  atEnd(t, async () => await repos.close());
+  await promisify(execFile)("git", ["init", "--bare", "--quiet", path.join(root, "shop.git")]);
+  const command = `${"0".repeat(40)} ${"1".repeat(40)} refs/heads/main\0 report-status\n`;
+  // One tree of 2 GiB: its length is 0x80000000, four bits of it in the first byte, seven in each further one.
+  const head = Buffer.from([0x50, 0x41, 0x43, 0x4b, 0, 0, 0, 2, 0, 0, 0, 1, 0xa0, 0x80, 0x80, 0x80, 0x40]);
+  const pack = Buffer.concat([head, deflateSync(Buffer.alloc(1000))]);
+  const length = (command.length + 4).toString(16).padStart(4, "0");
+  const pushed = Readable.from([Buffer.from(`${length}${command}0000`), pack]);
+  const output = new PassThrough();
+  const answer = text(output);
+  const request = { repo: "shop", service: "git-receive-pack", protocol: undefined } as const;
+  await repos.exchange(request, pushed, output, t.signal);
+  output.end();
+  assert.match(await answer, /unpack .*abnormal exit/);
+  assert.match(said.join(), /attempting to allocate 2147483649 over limit/);
 });
 
 test("a push needs a right to deploy that app; a path is no name (long)", async (t) => {

@@ -39,6 +39,11 @@ interface Ends {
 
 /** Longest push, as git counts it. */
 const MAX_PUSH_BYTES = 2 * 2 ** 30;
+/**
+ * Most memory that git may ask for at once. It takes what an object is said to be long, and of all but large files all of
+ * it: a push of 3 MiB can be a tree of 3 GiB.
+ */
+const MAX_ALLOCATED = "768m";
 /** What no branch or tag leads to any more may be deployed for so long. */
 const UNREACHABLE_UNTIL = "90.days.ago";
 const UNBORN = ".unborn-";
@@ -358,6 +363,7 @@ export class GitRepos {
       GIT_CONFIG_NOSYSTEM: "1",
       GIT_CONFIG_GLOBAL: "/dev/null",
       GIT_TERMINAL_PROMPT: "0",
+      GIT_ALLOC_LIMIT: MAX_ALLOCATED,
       LC_ALL: "C",
     };
   }

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import https from "node:https";
 import net, { type AddressInfo } from "node:net";
 import test from "node:test";
-import tls from "node:tls";
+import type tls from "node:tls";
 import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { eventually } from "../../lib/testing/eventually.fixture.ts";
 import { boundHandshakes } from "./handshakes.ts";
