@@ -121,7 +121,7 @@ test("the vectors fit together as one cluster's documents", () => {
     { pin, now },
   );
   assert.equal(birth.identity.node, roster.nodes[0]?.node);
-  openSession(charter, document("session.1").envelope, { now });
+  openSession(charter, document("session.1").envelope, now);
 });
 
 test("a release's id is as written", () => {

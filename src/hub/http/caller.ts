@@ -81,7 +81,7 @@ export class Callers {
 
   #verify(header: string, charter: Charter) {
     const envelope = parseEnvelope(Buffer.from(header, "base64url").toString("utf8"));
-    const { body } = openSession(charter, envelope, { now: this.#clock.now() });
+    const { body } = openSession(charter, envelope, this.#clock.now());
     return { spki: body.key, kid: body.operator, charter: charter.version, expires: msOf(body.expires) };
   }
 

@@ -1,5 +1,5 @@
 import { SkeinError } from "../../lib/errors/errors.ts";
-import type { Digest, KeyId } from "../../lib/text/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { refuseForeign, refuseFuture } from "../charter/charter.ts";
 import type { Charter, Command } from "../document/documents.ts";
 import { openEnvelope, readUnverified, type Opened } from "../document/envelope.ts";
@@ -11,16 +11,11 @@ const MAX_SESSION_MS = 12 * 3_600_000;
 
 /**
  * An operator's word that a TLS key speaks for them: for transport only, nothing is deployed by it. A hub reads it, and
- * what it says of it is shown on the operator's machine.
- * @param spki the key that the other side of the connection holds; undefined when only the document is asked about
- * @throws SkeinError UNKNOWN_CLIENT (not an operator, another key, or for too long), CLOCK_SKEW (over), WRONG_CLUSTER,
- *   DOC_*
+ * what it says of it is shown on the operator's machine. Whether the other side of the connection holds that key is for
+ * the caller to ask.
+ * @throws SkeinError UNKNOWN_CLIENT (not an operator, or for too long), CLOCK_SKEW (over), WRONG_CLUSTER, DOC_*
  */
-export function openSession(
-  charter: Charter,
-  source: unknown,
-  options: { readonly now: number; readonly spki?: Digest },
-): Opened<"session.1"> {
+export function openSession(charter: Charter, source: unknown, now: number): Opened<"session.1"> {
   const claimed = readUnverified(source, "session.1");
   refuseForeign("session", claimed.cluster, charter);
   if (!Object.hasOwn(charter.operators, claimed.operator)) {
@@ -29,12 +24,9 @@ export function openSession(
     });
   }
   const opened = openEnvelope(source, "session.1", keysOf(charter, [claimed.operator]), 1);
-  const { issued, expires, key } = opened.body;
-  refuseFuture("session", issued, options.now, "the hub");
-  if (options.spki !== undefined && options.spki !== key) {
-    throw new SkeinError("UNKNOWN_CLIENT", "the session is for another TLS key");
-  }
-  refuseSpent("session", { issued, expires }, { now: options.now, longestMs: MAX_SESSION_MS });
+  const { issued, expires } = opened.body;
+  refuseFuture("session", issued, now, "the hub");
+  refuseSpent("session", { issued, expires }, { now, longestMs: MAX_SESSION_MS });
   return opened;
 }
 
