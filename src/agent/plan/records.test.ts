@@ -72,6 +72,8 @@ test("the newest answers to orders are known, and to each the last one", () => {
   for (let n = 0; n < 100; n++) record = withVerdict(record, order(n), "ok");
   const oldest = order(0);
   assert.equal(record.verdicts[oldest], "ok");
+  record = withVerdict(record, order(50), "undone");
+  assert.equal(record.verdicts[oldest], "ok", "an answer that is given anew takes no other's place");
   record = withVerdict(record, oldest, "undone");
   record = withVerdict(record, order(100), "failed");
   assert.equal(Object.keys(record.verdicts).length, 100);

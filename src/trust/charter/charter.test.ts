@@ -192,16 +192,26 @@ test("a charter that does not fit together is malformed", async () => {
   const asSsh = { alg: "sshsig", pub: alice.pub } as const;
   const bad: Record<string, Partial<Charter>> = {
     "a key under another's id": { keys: { ...charter.keys, [alice.kid]: { alg: "raw", pub: bob.pub } } },
+    "another key under an id": {
+      keys: { ...charter.keys, [alice.kid]: { alg: "raw", pub: generateSigner().pub } },
+    },
     "one key with two ids": { keys: { ...charter.keys, [keyIdOf(asSsh)]: asSsh } },
     "threshold out of reach": { recovery: { keys: [recovery.kid], threshold: 2 } },
     "threshold of none": { recovery: { keys: [recovery.kid], threshold: 0 } },
     "a recovery key twice": { recovery: { keys: [recovery.kid, recovery.kid], threshold: 2 } },
     "an unknown recovery key": { recovery: { keys: [generateSigner().kid], threshold: 1 } },
+    "an unknown recovery key beside another": {
+      recovery: { keys: [recovery.kid, generateSigner().kid], threshold: 1 },
+    },
+    "an operator without a key beside others": {
+      operators: { ...charter.operators, [generateSigner().kid]: { name: "x", allow: [] } },
+    },
+    "a builder without a key": { builders: { [generateSigner().kid]: { name: "ci", apps: ["*"] } } },
     "an operator without a key": { operators: { [generateSigner().kid]: { name: "x", allow: [] } } },
     "an end before its beginning": { expires: at(-120) },
+    "an end at its beginning": { expires: charter.issued },
     "an odd scope": { operators: { [alice.kid]: { name: "alice", allow: ["deploy:shop"] } } },
     "a scope with a space": { operators: { [alice.kid]: { name: "alice", allow: ["deploy:shop/prod "] } } },
-    "an odd enrol scope": { operators: { [alice.kid]: { name: "alice", allow: ["enrol:role"] } } },
     "a quorum of none": { quorum: { "shop/prod": 0 } },
     "a hub without a port": { hubs: { ["ab".repeat(32)]: ["hub1"] } },
     "a number that loses digits": { epoch: 2 ** 53 },
@@ -214,6 +224,27 @@ test("a charter that does not fit together is malformed", async () => {
       why,
     );
   }
+});
+
+test("a scope to enrol names labels with their values", async () => {
+  const { alice, recovery, charter } = cluster;
+  const sealed = async (scope: string): Promise<unknown> =>
+    await seal("charter.1", { ...charter, operators: { [alice.kid]: { name: "alice", allow: [scope] } } }, [
+      recovery,
+    ]);
+  for (const good of ["enrol:*", "enrol:role=web", "enrol:role=*", "enrol:role=web,zone=a"])
+    await sealed(good);
+  const odd = [
+    "enrol",
+    "enrol:",
+    "enrol:role",
+    "enrol:role=",
+    "enrol:=web",
+    "enrol:role=web=x",
+    "enrol:role=web,",
+  ];
+  for (const bad of [...odd, "enrol:role=we b", "enrol:Ro le=web", "enrol:role=web,zone", "Enrol:role=web"])
+    await assert.rejects(sealed(bad), { code: "DOC_MALFORMED" }, bad);
 });
 
 test("scopes reach as far as they say", () => {

@@ -104,6 +104,10 @@ test("a signed text with a second reading is refused", async () => {
   }
   const notUtf8 = { t: "revoke.1", p: Buffer.from([0x22, 0xff, 0x22]).toString("base64url"), s: [] };
   assert.throws(() => readUnverified(notUtf8, "revoke.1"), { code: "DOC_MALFORMED" });
+  const [before = "", after = ""] = text.split("lost");
+  const mended = Buffer.concat([Buffer.from(before), Buffer.from([0xff]), Buffer.from(after)]);
+  const replaced = { ...notUtf8, p: mended.toString("base64url") };
+  assert.throws(() => readUnverified(replaced, "revoke.1"), { message: "revoke.1: it is not UTF-8" });
 });
 
 test("an envelope has one form", async () => {
@@ -128,6 +132,8 @@ test("an envelope over one MiB is refused before it is read", async () => {
   assert.throws(() => parseEnvelope(huge), { code: "DOC_TOO_BIG" });
   assert.throws(() => parseEnvelope(JSON.stringify(huge)), { code: "DOC_TOO_BIG" });
   assert.throws(() => parseEnvelope(" ".repeat(3 * 1024 * 1024)), { code: "DOC_TOO_BIG" });
+  const half = { k: one.kid, s: "A".repeat(512 * 1024) };
+  assert.throws(() => parseEnvelope({ ...huge, p: "", s: [half, half] }), { code: "DOC_TOO_BIG" });
 });
 
 test("nothing is sealed that could not be opened", async () => {
