@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
@@ -104,4 +106,26 @@ test("who follows logs while the hub is away misses nothing, and is told nothing
       node,
     );
   }
+});
+
+test("who follows ends with whoever reads it, though there is nothing more to say", async (t) => {
+  await using cluster = await startCluster({ signal: t.signal });
+  await cluster.addNode("n1");
+  const source = await writeSource(cluster, "one", {
+    "skein.yaml": `app: shop\n${RUN}`,
+    "server.js": `console.log("up"); ${serverSource("one")}`,
+  });
+  await cluster.okIn(source, "deploy", ...FAST);
+  const { command, args } = cluster.program;
+  const cwd = cluster.dir;
+  const env = cluster.env(cluster.operatorHome);
+  const read = async (...words: string[]): Promise<unknown> => {
+    const child = spawn(command, [...args, ...words], { cwd, env, stdio: ["ignore", "pipe", "ignore"] });
+    await once(child.stdout, "data");
+    child.stdout.destroy();
+    const [code] = (await once(child, "exit")) as [unknown];
+    return code;
+  };
+  const exits = await Promise.all([read("ports", "watch"), read("logs", "shop", "--follow")]);
+  assert.deepEqual(exits, [141, 141]);
 });

@@ -1,14 +1,12 @@
 import { CommanderError, type Command } from "commander";
 import { SkeinError } from "../lib/errors/errors.ts";
 import { cliProgram, forgetUnsaid } from "./cli-program.ts";
-import { processIo } from "./terminal/io.ts";
+import { processIo, READER_GONE } from "./terminal/io.ts";
 import { usage } from "./command/grammar.ts";
 import { habitHint } from "./command/habits.ts";
 import { tellVersion } from "./command/version.ts";
 
 const LINGER_MS = 1000;
-/** As shells tell of a program that SIGPIPE ended. */
-const READER_GONE = 128 + 13;
 
 /**
  * Whoever reads the result may have seen enough (`| head`): that ends the command, and is no crash. Whoever reads what

@@ -21,6 +21,8 @@ export interface Kernel {
   keepStrays(): void;
   /** A copy of another process's descriptor (pidfd_open, pidfd_getfd). */
   takeFd(pid: number, fd: number): number;
+  /** Has everybody gone who could read what is written to this pipe or socket? */
+  isReaderGone(fd: number): boolean;
   /** From now on memory that is freed goes back to the system at once; nothing where the C library has no such thing. */
   returnMemory(): void;
 }
@@ -38,6 +40,8 @@ const O_NONBLOCK = 0o4000;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
 const O_CLOEXEC = 0o2000000;
+const POLLERR = 8;
+const POLLHUP = 16;
 /** mallopt's names. Without them glibc keeps up to twice its largest freed block, in each of up to eight heaps a core. */
 const M_TRIM_THRESHOLD = -1;
 const M_MMAP_THRESHOLD = -3;
@@ -102,6 +106,7 @@ function load(): Kernel | undefined {
       if (copy < 0) fail(`pidfd_getfd ${pid} ${fd}`, no);
       return copy;
     },
+    isReaderGone,
     returnMemory,
   };
 }
@@ -120,6 +125,18 @@ function isClosedOnExec(fd: number): boolean {
   } catch {
     return true; // the one that the folder was read by
   }
+}
+
+function isReaderGone(fd: number): boolean {
+  const ffi = process.getBuiltinModule("node:ffi");
+  const { poll } = new ffi.DynamicLibrary(null).getFunctions({
+    poll: { arguments: ["pointer", "int64", "int32"], return: "int32" },
+  });
+  // struct pollfd: nothing is asked for, as an end is told unasked.
+  const polled = Buffer.alloc(8);
+  polled.writeInt32LE(fd, 0);
+  poll(ffi.getRawPointer(polled), 1n, 0);
+  return (polled.readInt16LE(6) & (POLLERR | POLLHUP)) !== 0;
 }
 
 function returnMemory(): void {

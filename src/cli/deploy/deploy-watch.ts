@@ -4,6 +4,7 @@ import type { Context, Result } from "../command/context.ts";
 import { deploy } from "./deploy-bodies.ts";
 import type { DeployFlags } from "../command/verb-flags.ts";
 import { deployWords } from "../command/grammar.ts";
+import { leaveWithReader } from "../terminal/reader-gone.ts";
 import { exitOf, reportError } from "../terminal/report-error.ts";
 
 /** Changes that come within this time are deployed together. */
@@ -26,6 +27,7 @@ export async function deployWatch(
       hint: "Leave the version out, or --watch.",
     });
   }
+  using _ = leaveWithReader();
   const folder = from ?? context.cwd;
   const again = { ...flags, from: folder };
   const named = app === null ? [] : [app];

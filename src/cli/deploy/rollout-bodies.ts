@@ -10,6 +10,7 @@ import { endHooks, steer } from "../../operator/deploy/steer.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { progress } from "../terminal/progress.ts";
+import { leaveWithReader } from "../terminal/reader-gone.ts";
 
 /** The newest order of an app, and who speaks to the hub about it. */
 interface Steered {
@@ -99,6 +100,7 @@ async function toItsEnd(context: Context, steered: Steered): Promise<Result> {
 }
 
 async function followed(context: Context, { operator, head }: Steered): Promise<RolloutView> {
+  using _ = leaveWithReader();
   const shown = progress(context.io);
   const typed = appAsTyped(head.order.app, head.order.env);
   context.comeBack(`It goes on without you. Come back: skein watch ${typed}`);

@@ -5,6 +5,7 @@ import { repair as repairNodes, type RepairedNode } from "../../operator/ask/rep
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { everyFlag, usage } from "../command/grammar.ts";
+import { leaveWithReader } from "../terminal/reader-gone.ts";
 import { columns } from "../terminal/io.ts";
 import { releaseNamed } from "../command/release-named.ts";
 import { exitOf, reportError } from "../terminal/report-error.ts";
@@ -94,6 +95,7 @@ export async function repair(
   const app = await appHere(context, word);
   if (flags.watch !== true || context.dryRun !== undefined)
     return await repairOnce(context, app, { full: flags.fullCopy === true, quiet: false });
+  using _ = leaveWithReader();
   const everyMs = everyFlag(flags.every ?? "30s");
   context.comeBack("What was mended stays so.");
   for (let full = flags.fullCopy === true; ; full = false) {

@@ -1,6 +1,9 @@
 import { styleText } from "node:util";
 import { ACTS, escaped, shownJson } from "../../lib/text/json.ts";
 
+/** How a command ends whose reader has gone, as shells tell of a program that SIGPIPE ended. */
+export const READER_GONE = 128 + 13;
+
 /** Where a command prints, and how. Data goes to stdout, everything for people who wait to stderr. */
 export interface Io {
   readonly json: boolean;

@@ -7,6 +7,7 @@ import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { usage } from "../command/grammar.ts";
 import { INTERRUPTED_EXIT } from "../terminal/report-error.ts";
+import { leaveWithReader } from "../terminal/reader-gone.ts";
 import { releaseNamed } from "../command/release-named.ts";
 
 export interface LogFlags {
@@ -45,6 +46,7 @@ export async function logs(
     validMs: follow ? FOLLOW_MS : BEGIN_WITHIN_MS,
   };
   context.comeBack(`skein logs ${appAsTyped(app, context.env)} --follow`);
+  using _ = follow ? leaveWithReader() : undefined;
   const onAway = (): void =>
     context.io.say("The hub does not answer: what is printed meanwhile comes when it does.");
   const lines = untilCtrlC(

@@ -11,6 +11,7 @@ import type { Context, Result } from "../command/context.ts";
 import { appOrSelector, appWord, listing, usage } from "../command/grammar.ts";
 import { columns, oneLine } from "../terminal/io.ts";
 import { INTERRUPTED_EXIT } from "../terminal/report-error.ts";
+import { leaveWithReader } from "../terminal/reader-gone.ts";
 import { nodeLines } from "../node/node-bodies.ts";
 import { appLines, statusLines } from "./status-lines.ts";
 import { foundNamed } from "../command/release-named.ts";
@@ -187,6 +188,7 @@ export async function watchPorts(context: Context): Promise<Result> {
   const table = new Map(all.filter(isMeant).map((entry) => [portKey(entry), entry]));
   for (const line of portLines([...table.values()])) io.print(line);
   for (const [key, value] of table) io.event({ revision, type: "port", key, value });
+  using _ = leaveWithReader();
   const events = operator.client.watch(signal, { prefix: "ports", from: revision + 1 });
   for await (const { event, entry } of changesOf(table, events, isMeant)) {
     io.event({ ...event, type: "port" });
