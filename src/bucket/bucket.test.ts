@@ -17,6 +17,8 @@ test("a folder that is not there is no empty bucket for who reads, and made for 
     data: { path: dir },
   });
   await assert.rejects(reading.files.list("", t.signal), { code: "BUCKET_NOT_FOUND" });
+  using tidying = await openBucket(dir, { ...options, writing: true, isThere: true });
+  await assert.rejects(readRoot(tidying.documents, undefined, t.signal), { code: "BUCKET_NOT_FOUND" });
   using writing = await openBucket(`dir:${dir}`, { ...options, writing: true });
   assert.notEqual(await readRoot(writing.documents, undefined, t.signal), "same");
   await writing.documents.write("some/name", Buffer.from("x"), {}, t.signal);

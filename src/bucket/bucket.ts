@@ -29,6 +29,8 @@ export interface BucketOptions {
   readonly writing: boolean;
   /** It will not come to that: nothing is tried out. Default: it will. */
   readonly dry?: boolean;
+  /** Nothing is to be made of a folder that is not there: what is there is tidied. Default: who writes makes it. */
+  readonly isThere?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -66,7 +68,7 @@ export function absoluteAddress(address: string): string {
   return dir === undefined ? address : `dir:${dir}`;
 }
 
-function inFolder(dir: string, { writing }: BucketOptions): Bucket {
+function inFolder(dir: string, { writing, isThere = false }: BucketOptions): Bucket {
   const name = `dir:${dir}`;
   const there: Pick<Bucket, "documents" | "files"> = {
     documents: directoryDocuments(dir),
@@ -76,7 +78,7 @@ function inFolder(dir: string, { writing }: BucketOptions): Bucket {
     name,
     address: name,
     depot: directoryDepot(dir, { isShared: true }),
-    ...(writing ? there : whereThereIs(dir, there)),
+    ...(writing && !isThere ? there : whereThereIs(dir, there)),
     [Symbol.dispose]: () => undefined,
   };
 }

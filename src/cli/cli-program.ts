@@ -82,7 +82,7 @@ export function cliProgram(
   // What cannot be read is reported as every other failure is, by main.
   const silent = {
     outputError: (): void => undefined,
-    ...(tellHelp === undefined ? {} : { writeOut: tellHelp }),
+    ...(tellHelp === undefined ? {} : { writeOut: tellHelp, writeErr: (): void => undefined }),
   };
   program.configureOutput(silent);
   for (const command of [program, ...everyCommand(program)])

@@ -526,6 +526,8 @@ test("a word or flag that lacks its partner is named, before anything is asked o
     [["rollback", "../web"], /'\.\.\/web' is no app's name/],
     [["status", "web", "--app", "shop"], /the app is given twice: web and shop/],
     [["status", "--env", "A B"], /'A B' is no environment's name/],
+    [["cp", "web", "--full=1"], /--full takes no value[^]*Write --full alone/],
+    [["gc", "web", "--count", "10000"], /10000 is no number of releases[^]*Write 0 to 9999/],
     [["up", "--address", "http://x"], /--address http:\/\/x is neither an address nor a name/],
     [["up", "--address", "nonsense.invalid"], /a name that this machine does not know[^]*127\.0\.0\.1/],
     [["up", "--bind", "1.2.3"], /--bind 1\.2\.3 is neither/],

@@ -1,6 +1,7 @@
 import { CommanderError, type Command } from "commander";
 import { SkeinError } from "../lib/errors/errors.ts";
 import { cliProgram, forgetUnsaid } from "./cli-program.ts";
+import { everyCommand } from "./command/every-command.ts";
 import { processIo, READER_GONE } from "./terminal/io.ts";
 import { usage } from "./command/grammar.ts";
 import { habitHint } from "./command/habits.ts";
@@ -66,7 +67,7 @@ async function outcome(words: readonly string[]): Promise<number> {
     // Help that nobody asked for was printed already: a verb is missing.
     if (err.code === "commander.help")
       return isJson(words) ? await report(words, noVerb(command), command) : 2;
-    return await report(words, misread(err, command), command);
+    return await report(words, misread(err, command, program), command);
   }
 }
 
@@ -93,8 +94,19 @@ function tellHelp(words: readonly string[], help: string): number {
 const noVerb = (command: string): SkeinError =>
   new SkeinError("USAGE", `which command of ${command}?`, { hint: `${command} --help lists them.` });
 
+/** `--full=yes`, where `--full` is a switch. */
+function switchGiven(program: Command, message: string): string | undefined {
+  const [, flag] = /^(?:error: )?unknown option '(--[a-z][a-z0-9-]*)=/.exec(message) ?? [];
+  const all = [program, ...everyCommand(program)].flatMap(({ options }) => options);
+  return all.some(({ long, required, optional }) => long === flag && !required && !optional)
+    ? flag
+    : undefined;
+}
+
 /** What commander could not read, as every other failure looks. */
-function misread({ message }: CommanderError, command: string): SkeinError {
+function misread({ message }: CommanderError, command: string, program: Command): SkeinError {
+  const flag = switchGiven(program, message);
+  if (flag !== undefined) return usage(`${flag} takes no value`, `Write ${flag} alone, or leave it out.`);
   const [what = "", ...more] = message.replace(/^error: /, "").split("\n");
   const verb = unknownVerb({ message }) ?? "";
   const known = habitHint(`${command} ${verb}`.replace(/^skein /, ""));

@@ -63,9 +63,9 @@ export async function backupFile(
  * @throws SkeinError NOT_FOUND, STORE_CORRUPT when the backup is damaged, STORE_BUSY when the store is open
  */
 export async function restoreFile(from: string, target: string): Promise<void> {
-  if (!(await exists(from)))
-    throw new SkeinError("NOT_FOUND", `there is no ${from}`, { hint: "Name the file of a backup." });
-  if (!(await fs.stat(from)).isFile()) throw new SkeinError("NOT_FOUND", `${from} is no file`);
+  const hint = "Name the file of a backup.";
+  if (!(await exists(from))) throw new SkeinError("NOT_FOUND", `there is no ${from}`, { hint });
+  if (!(await fs.stat(from)).isFile()) throw new SkeinError("NOT_FOUND", `${from} is no file`, { hint });
   await installed(target, async (aside) => {
     await fs.copyFile(from, aside);
     // A copy made by hand of a stopped hub's file may have its journal beside it.

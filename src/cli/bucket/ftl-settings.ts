@@ -23,11 +23,12 @@ export function bucketAddress(flags: PlaceFlags, env: Environment = process.env)
 export async function bucketHere(
   flags: PlaceFlags,
   { signal, dryRun }: Context,
-  why: "reading" | "writing",
+  why: "reading" | "writing" | "tidying",
 ): Promise<Bucket> {
   return await openBucket(bucketAddress(flags), {
     env: process.env,
-    writing: why === "writing",
+    writing: why !== "reading",
+    isThere: why === "tidying",
     dry: dryRun !== undefined,
     signal,
   });

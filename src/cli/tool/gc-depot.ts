@@ -56,7 +56,7 @@ export async function gcDepot(context: Context, flags: DepotFlags): Promise<Resu
 async function gcDamaged(context: Context, flags: DepotFlags, dryRun: boolean): Promise<Result> {
   const { io, signal } = context;
   using bucket = hasBucket(flags)
-    ? await bucketHere(flags, context, dryRun ? "reading" : "writing")
+    ? await bucketHere(flags, context, dryRun ? "reading" : "tidying")
     : undefined;
   const depot = bucket?.depot ?? httpDepot((await context.operator()).client);
   const releases =
@@ -97,7 +97,7 @@ async function ofBucket(
   dryRun: boolean,
 ): Promise<Tidied> {
   const { signal } = context;
-  using bucket = await bucketHere(flags, context, dryRun ? "reading" : "writing");
+  using bucket = await bucketHere(flags, context, dryRun ? "reading" : "tidying");
   const roots = () => keptInBucket(bucket.documents, signal);
   return await tidy({ depot: bucket.depot, roots, dryRun, clock: systemClock, signal });
 }

@@ -102,7 +102,7 @@ export async function gc(context: Context, words: readonly string[], flags: GcFl
 
 function gcArgs({ globals }: Context, { count, older }: GcWords): Record<string, number | boolean> {
   if (count !== null && !/^\d{1,4}$/.test(count))
-    throw usage(`${count} is no number of releases`, "--count 3");
+    throw usage(`${count} is no number of releases`, "Write 0 to 9999: --count 3.");
   return {
     ...(count === null ? {} : { count: Number(count) }),
     ...(older === null ? {} : { before: momentFlag(older, Date.now()) }),

@@ -27,7 +27,8 @@ export async function logs(
   flags: LogFlags,
   since?: ReleaseId,
 ): Promise<Result> {
-  if (!/^\d{1,5}$/.test(flags.lines)) throw usage(`${flags.lines} is no number of lines`, "--lines 100");
+  if (!/^\d{1,5}$/.test(flags.lines))
+    throw usage(`${flags.lines} is no number of lines`, "Write 0 to 99999: --lines 100.");
   const operator = await context.operator();
   const app = await appHere(context, word);
   const nodes = await presentNodesOf(

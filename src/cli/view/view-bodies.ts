@@ -111,7 +111,8 @@ export async function status(context: Context, word: string | undefined): Promis
 
 export async function releases(context: Context, word: string | undefined, limit: string): Promise<Result> {
   const operator = await context.operator();
-  if (!/^[1-9]\d{0,3}$/.test(limit)) throw usage(`${limit} is no number of releases`, "--limit 50");
+  if (!/^[1-9]\d{0,3}$/.test(limit))
+    throw usage(`${limit} is no number of releases`, "Write 1 to 9999: --limit 50.");
   const app = appWord(word, context.globals.app) ?? null;
   const found = await views.releasesOf(operator, app, Number(limit), context.signal);
   if (app !== null && found.length === 0) {
