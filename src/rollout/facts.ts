@@ -58,6 +58,11 @@ export function factsOf(facts: Facts, node: KeyId): NodeFacts {
 /** A restarted hub hears from all of its nodes within this time. */
 export const GRACE_MS = 10_000;
 /**
+ * A hub that was started, stopped, or whose clock was set ahead, knows within this time that its clock is wrong: each
+ * node's report tells, and those that are far off it count as away. Longer keeps an order that is over for longer.
+ */
+export const CONTRADICTED_MS = 30_000;
+/**
  * So long without news from nodes that are away while everything is taken back, and they are left to come by
  * themselves: until then a person who wants to deploy again has to wait.
  */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { Steering } from "../api/schemas.ts";
 import { SkeinError } from "../lib/errors/errors.ts";
-import { GRACE_MS, STALL_MS, UNREACHED_MS } from "./facts.ts";
+import { CONTRADICTED_MS, GRACE_MS, STALL_MS, UNREACHED_MS } from "./facts.ts";
 import { isUnderWay, verdictOf, type Phase } from "./rollout.ts";
 import { abort, pause, refuseSteering, resume, steer } from "./steer.ts";
 import { overtaken, wakeAt } from "./step.ts";
@@ -607,6 +607,51 @@ test("nobody starts after applyBefore: what is left undone ends the rollout", ()
   world.report(0, "ok");
   assert.equal(world.phase, "undoing");
   assert.equal(world.rollout.cause?.code, "ORDER_EXPIRED");
+});
+
+test("a clock that was set ahead ends nothing before nodes had the time to contradict it", () => {
+  const set = (): World => {
+    const world = new World(3);
+    world.report(0, "ok");
+    world.now = world.since = world.undoBefore;
+    world.run();
+    world.pass(CONTRADICTED_MS - 1);
+    return world;
+  };
+  const right = set();
+  const gates = right.gates();
+  assert.equal(right.phase, "running");
+  right.pass(1);
+  assert.equal(right.phase, "failed", "it was right");
+  const wrong = set();
+  assert.deepEqual(wrong.gates(), gates, "meanwhile nobody begins");
+  for (const n of [0, 1, 2]) wrong.change(n, { present: false });
+  wrong.run();
+  wrong.pass(STALL_MS - 1);
+  assert.equal(wrong.phase, "running");
+  wrong.now = wrong.since = wrong.applyBefore - 1;
+  for (const n of [0, 1, 2]) wrong.change(n, { present: true });
+  wrong.run();
+  for (const n of [1, 2]) wrong.report(n, "ok");
+  wrong.pass(wrong.limits.bakeMs);
+  assert.equal(wrong.phase, "ok");
+});
+
+test("neither does it give up what is taken back, or leave what failed where it is", () => {
+  const world = new World(2);
+  world.report(0, "ok");
+  world.now = world.since = world.undoBefore;
+  world.report(1, "failed");
+  assert.equal(world.phase, "running");
+  const before = world.now - CONTRADICTED_MS;
+  world.now = world.since = before;
+  world.run();
+  assert.equal(world.phase, "undoing");
+  world.now = world.since = world.undoBefore;
+  world.run();
+  assert.equal(world.phase, "undoing");
+  world.pass(CONTRADICTED_MS);
+  assert.equal(world.phase, "stuck");
 });
 
 test("the end waits for the receipts that the settle needs, and without them it is undone", () => {

@@ -1,5 +1,5 @@
 import type { KeyId } from "../lib/text/ids.ts";
-import { factsOf, GRACE_MS, STALL_MS, UNREACHED_MS, type Facts } from "./facts.ts";
+import { CONTRADICTED_MS, factsOf, GRACE_MS, STALL_MS, UNREACHED_MS, type Facts } from "./facts.ts";
 import type { Limits } from "./limits.ts";
 import { membersOf, type Plan } from "./plan.ts";
 import type { Cause, Rollout } from "./rollout.ts";
@@ -29,7 +29,7 @@ export function step(rollout: Rollout, scene: Scene): Rollout {
 /** When the passing of time alone will next decide something; undefined when only news can. */
 export function wakeAt(rollout: Rollout, { limits, facts }: Scene): number | undefined {
   const { bakingSince } = rollout;
-  const times = [facts.since + GRACE_MS, stallAt(rollout, facts)];
+  const times = [facts.since + GRACE_MS, facts.since + CONTRADICTED_MS, stallAt(rollout, facts)];
   if (bakingSince !== null) times.push(bakedAt(bakingSince, limits.bakeMs, facts));
   if (rollout.direction === "back") times.push(quietSince(rollout, facts) + UNREACHED_MS);
   times.push(rollout.direction === "forward" ? facts.applyBefore : facts.undoBefore);
@@ -91,6 +91,7 @@ function forward(rollout: Rollout, scene: Scene): Rollout {
 function opened(rollout: Rollout, scene: Scene, tally: Tally): Rollout {
   const { facts } = scene;
   if (tally.waiting.length > 0 && facts.now >= facts.applyBefore) {
+    if (!isOver(facts.applyBefore, facts)) return rollout;
     return stopped(rollout, scene, {
       code: "ORDER_EXPIRED",
       message: `${tally.waiting.length} nodes had not started by applyBefore`,
@@ -174,6 +175,7 @@ function stopped(rollout: Rollout, { limits, facts }: Scene, cause: Cause): Roll
     return { ...rollout, paused: true, stuck: true, cause, movedAt: facts.now };
   }
   if (mayUndo(rollout, facts)) return turned(rollout, facts, cause);
+  if (!isOver(facts.undoBefore, facts)) return rollout;
   return { ...rollout, ended: "failed", cause: { ...cause, code: "UNDO_INCOMPLETE" }, movedAt: facts.now };
 }
 
@@ -217,7 +219,7 @@ function back(rollout: Rollout, scene: Scene): Rollout {
 
 /** Does nothing but time, or a person, help any more? Nodes that are away come by themselves, if they come. */
 function isHopeless(rollout: Rollout, facts: Facts, stragglers: readonly KeyId[]): boolean {
-  if (stragglers.length === 0 || facts.now >= facts.undoBefore || stalled(rollout, facts)) return true;
+  if (stragglers.length === 0 || isOver(facts.undoBefore, facts) || stalled(rollout, facts)) return true;
   const areAway = stragglers.every((node) => !factsOf(facts, node).present);
   return areAway && facts.now >= quietSince(rollout, facts) + UNREACHED_MS;
 }
@@ -259,6 +261,11 @@ function trickle(rollout: Rollout, { plan, limits, facts }: Scene): Rollout {
 }
 
 // Small things
+
+/** What ends at that date has ended, and by a clock that nodes had the time to contradict. */
+function isOver(date: number, { now, since }: Facts): boolean {
+  return now >= date && now >= since + CONTRADICTED_MS;
+}
 
 function quietSince(rollout: Rollout, facts: Facts): number {
   return Math.max(rollout.movedAt, facts.since, facts.heardAt);
