@@ -62,9 +62,11 @@ export async function openPresigned(
   options: BucketOptions & { readonly clock: Clock },
 ): Promise<S3Bucket> {
   const book = await readBook(file);
-  if (Date.parse(book.expires) <= options.clock.now()) {
-    throw new SkeinError("DEPOT_CREDENTIALS", `the addresses in ${file} expired at ${book.expires}`, {
-      hint: "Have new ones made: skein release presign.",
+  const now = options.clock.now();
+  if (Date.parse(book.expires) <= now) {
+    const says = `the addresses in ${file} expired at ${book.expires}, and this machine's clock says ${new Date(now).toISOString()}`;
+    throw new SkeinError("DEPOT_CREDENTIALS", says, {
+      hint: "Have new ones made: skein release presign; or set the clock, where it is wrong.",
     });
   }
   const origin = new URL(book.objects[0]?.url ?? "").origin;

@@ -108,9 +108,12 @@ export function errorOfRefusal(refusal: Refusal, what: string, nowMs: number): S
       data: { ...data, region },
     });
   }
-  const isSkew = known.code === "CLOCK_SKEW" && serverTimeMs !== undefined;
-  return new SkeinError(known.code, `${what}: ${known.says} (${answered})`, {
-    data: isSkew ? { ...data, skewMs: nowMs - serverTimeMs } : data,
+  const plain = `${what}: ${known.says}`;
+  if (known.code !== "CLOCK_SKEW" || serverTimeMs === undefined)
+    return new SkeinError(known.code, `${plain} (${answered})`, { data });
+  const [here, there] = [nowMs, serverTimeMs].map((ms) => new Date(ms).toISOString());
+  return new SkeinError(known.code, `${plain}, ${here} and ${there} (${answered})`, {
+    data: { ...data, skewMs: nowMs - serverTimeMs },
   });
 }
 

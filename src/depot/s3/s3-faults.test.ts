@@ -162,6 +162,7 @@ test("wrong keys, region, bucket and clock each end with one code at once", asyn
   const reading = s3Documents(skewed, "").read("a", undefined, t.signal);
   await assert.rejects(reading, (err: Error & { code?: string; data?: { skewMs?: number } }) => {
     assert.equal(err.code, "CLOCK_SKEW");
+    assert.match(err.message, /this machine's clock and the server's differ too much, \S+Z and \S+Z /);
     assert.ok(Math.abs((err.data?.skewMs ?? 0) - 20 * 60_000) < 60_000, String(err.data?.skewMs));
     return true;
   });

@@ -73,6 +73,9 @@ test("a ticket is for this cluster, this charter, its time and the labels its op
     [await ticketFor(cluster, { issued: at(11), expires: at(71) }), "DOC_FROM_FUTURE", "future"],
   ];
   for (const [envelope, code, why] of cases) assert.throws(() => open(envelope), { code }, why);
+  const spent = await ticketFor(cluster, { issued: at(-120), expires: at(0) });
+  const message = `the ticket expired at ${at(0)}, and its reader's clock says ${at(5)}`;
+  assert.throws(() => open(spent, T0 + 5 * MINUTE), { message, hint: /set the clock/ });
   const byStranger = await seal("ticket.1", readUnverified(web1.ticket, "ticket.1"), [generateSigner()]);
   assert.throws(() => open(byStranger), { code: "DOC_UNSIGNED" });
   const web = readUnverified(await ticketFor(cluster, { labels: { role: "web", zone: "b" } }), "ticket.1");

@@ -9,7 +9,7 @@ import {
   readUnverified,
   type Opened,
 } from "../document/envelope.ts";
-import { msOf } from "../document/fields.ts";
+import { msOf, timeOf } from "../document/fields.ts";
 import { keyIdOf, type PublicKey } from "../keys/keys.ts";
 import { enrollerKeys, keysWith, type Keys } from "../charter/rights.ts";
 
@@ -47,7 +47,9 @@ export function openTicket(
   if (options.now === undefined) return opened;
   refuseFuture("ticket", ticket.issued, options.now);
   if (options.now >= msOf(ticket.expires)) {
-    throw new SkeinError("TICKET_EXPIRED", `the ticket expired at ${ticket.expires}`, {
+    const says = `the ticket expired at ${ticket.expires}, and its reader's clock says ${timeOf(options.now)}`;
+    throw new SkeinError("TICKET_EXPIRED", says, {
+      hint: "Make another: skein node invite; or set the clock that is wrong.",
       data: { expires: ticket.expires, ticket: opened.digest },
     });
   }
