@@ -41,6 +41,16 @@ test("right answers are counted by their text and none is lost", async (t) => {
   assert.equal(report.answers.get("beep boop"), report.sent);
 });
 
+test("a clock that is set meanwhile makes no answer late, and no more requests", async (t) => {
+  const target = await server(t, (_request, response) => response.end("beep"));
+  const load = new Load({ targets: [target], perSecond: 50, right: (text) => text === "beep" });
+  const begun = Date.now();
+  t.mock.method(Date, "now", () => begun + 60_000 * Math.floor(performance.now() % 60));
+  const report = await someLoad(load);
+  assert.equal(report.lost, 0, JSON.stringify(report));
+  assert.ok(report.sent < 1000, JSON.stringify(report));
+});
+
 test("wrong text, wrong status, a cut body, a reset, a refusal and a late answer are each lost", async (t) => {
   const wrongText = await server(t, (_request, response) => response.end("boop"));
   const wrongStatus = await server(t, (_request, response) => response.writeHead(503).end("beep"));

@@ -42,9 +42,9 @@ export class Load {
   }
 
   start(): void {
-    const begun = Date.now();
+    const begun = performance.now();
     this.#timer = setInterval(() => {
-      const due = Math.floor(((Date.now() - begun) / 1000) * this.#options.perSecond);
+      const due = Math.floor(((performance.now() - begun) / 1000) * this.#options.perSecond);
       while (this.#started < due) this.#send(this.#started++);
     }, TICK_MS);
   }
@@ -77,7 +77,7 @@ export class Load {
   }
 
   #request(target: LoadTarget, kept: boolean): Promise<Outcome> {
-    const begun = Date.now();
+    const begun = performance.now();
     const { promise, resolve } = Promise.withResolvers<Outcome>();
     const request = http.get(
       { ...target, agent: kept ? this.#kept : false, timeout: LATE_MS * 5 },
@@ -86,7 +86,7 @@ export class Load {
         response.setEncoding("utf8");
         response.on("data", (part: string) => (text += part));
         response.on("error", () => resolve("cut"));
-        response.on("end", () => resolve(this.#judge(response.statusCode, text, Date.now() - begun)));
+        response.on("end", () => resolve(this.#judge(response.statusCode, text, performance.now() - begun)));
       },
     );
     request.on("timeout", () => request.destroy(new Error("late")));
