@@ -1,10 +1,13 @@
 import type { Steering } from "../../api/schemas.ts";
-import { shortRelease } from "../../lib/text/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { appAsTyped, shortRelease, type Digest } from "../../lib/text/ids.ts";
+import { retry } from "../../lib/time/retry.ts";
 import { refuseSteering } from "../../rollout/steer.ts";
 import { ask, type Answer } from "../ask/ask.ts";
 import { announce } from "../tell/dry-run.ts";
 import { isHere, knownNodes } from "../nodes/nodes.ts";
 import type { Operator } from "../identity/operator.ts";
+import { NotConnected } from "../../trust/connection/tls.ts";
 import { refuseUnauthorised, type HeldOrder } from "../order/order.ts";
 
 const DEEDS: Readonly<Record<Steering, string>> = {
@@ -51,5 +54,42 @@ export async function steer(
     text: `order #${seq} of ${app}/${env}: ${shortRelease(app, release)} ${DEEDS[word]}`,
     data: { deed: word, app, env, order: digest, release, fallback },
   }));
-  await operator.client.steerRollout(digest, word, signal);
+  await said(operator, { digest, word, typed: `skein ${word} ${appAsTyped(app, env)}` }, signal);
+}
+
+interface Said {
+  readonly digest: Digest;
+  readonly word: Steering;
+  /** How a person says it. */
+  readonly typed: string;
+}
+
+/** Said again where the answer was lost: nobody knows whether the hub did it, and twice is no more than once. */
+async function said(
+  { client, clock }: Operator,
+  { digest, word, typed }: Said,
+  signal: AbortSignal,
+): Promise<void> {
+  let wasSent = false;
+  try {
+    await retry(async () => await client.steerRollout(digest, word, signal), {
+      tries: 4,
+      baseMs: 500,
+      maxMs: 5000,
+      random: Math.random,
+      clock,
+      signal,
+      worthRetrying: (err) => {
+        wasSent ||= !(err instanceof NotConnected);
+        return wasSent && isSkeinError(err, "HUB_UNREACHABLE");
+      },
+    });
+  } catch (err) {
+    if (!wasSent || !isSkeinError(err, "HUB_UNREACHABLE")) throw err;
+    throw new SkeinError(err.code, `${err.message}; it may have heard the word all the same`, {
+      hint: `Type ${typed} again when it answers: said twice, it changes nothing more.`,
+      data: err.data,
+      cause: err,
+    });
+  }
 }
