@@ -8,7 +8,7 @@ import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { keepNewest } from "../../lib/memory/keep-newest.ts";
 import { digestOf, type Digest, type KeyId, type TreeId } from "../../lib/text/ids.ts";
 import { bytesBlob } from "../../release/fetch/blobs.ts";
-import { PACK_BYTES, packName, PRELUDE_BYTES } from "../../release/tree/pack.ts";
+import { HEAD_BYTES, PACK_BYTES, packName, PRELUDE_BYTES } from "../../release/tree/pack.ts";
 import type { PublishedTree } from "../../release/tree/published.ts";
 import { decodeIndex, encodeIndex, INDEX_BYTES, indexName } from "../../release/tree/release-index.ts";
 import { indexOf, isUnreadable, TABLE_BYTES } from "../../release/fetch/tree-blobs.ts";
@@ -20,7 +20,7 @@ import type { Releases } from "../orders/releases.ts";
 import type { Core } from "../records/core.ts";
 
 /** A pack's frames, and its head. */
-const MAX_PACK_BYTES = PACK_BYTES + 8 * 2 ** 20 + PRELUDE_BYTES;
+const MAX_PACK_BYTES = PACK_BYTES + HEAD_BYTES + PRELUDE_BYTES;
 /** A table that does not compress, and what zstd adds to it. */
 const MAX_TABLE_BYTES = TABLE_BYTES + 2 ** 20;
 /** Largest blob under a name that no release leads to. */

@@ -10,6 +10,8 @@ import {
   decodeHead,
   encodePack,
   FRAME_BYTES,
+  HEAD_BYTES,
+  headLength,
   openFrame,
   PRELUDE_BYTES,
   type FrameRef,
@@ -88,6 +90,17 @@ for (const [what, head] of BAD) {
     assert.throws(() => decodeHead(head), { code: "PACK_CORRUPT" });
   });
 }
+
+test("a head beyond its bound is refused before it is fetched, or room is made for it", () => {
+  const prelude = (length: number, says: number): Buffer =>
+    Buffer.concat([Buffer.from("skpack1\n"), u32(length, says), Buffer.alloc(16)]);
+  assert.equal(headLength(prelude(HEAD_BYTES, HEAD_BYTES)), PRELUDE_BYTES + HEAD_BYTES);
+  for (const [length, says] of [
+    [HEAD_BYTES + 1, 1],
+    [1, HEAD_BYTES + 1],
+  ] as const)
+    assert.throws(() => headLength(prelude(length, says)), { message: /its head is too long$/ });
+});
 
 test("a head that was changed is refused, wherever", () => {
   const head = headOf(raw(counts(1, 1, 0), u32(9, 10), chunks(10)));

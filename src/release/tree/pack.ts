@@ -16,7 +16,7 @@ export const PACK_BYTES = 16 * 1024 * 1024;
 /** Magic, lengths of the head, and the start of its hash. */
 export const PRELUDE_BYTES = 32;
 /** A head inflates to at most this. */
-const HEAD_BYTES = 8 * 1024 * 1024;
+export const HEAD_BYTES = 8 * 1024 * 1024;
 /** Chunks and lists that a head has room for, whatever its frames. */
 export const HEAD_ENTRIES = 220_000;
 /** Of one file: their list stands in one head. */
