@@ -157,7 +157,7 @@ export class CommandDesk {
 
   async *#carryOut(command: Command, signal: AbortSignal): AsyncGenerator<Line, void> {
     if (command.kind === "pin") {
-      await pin(this.#context, command);
+      await pin(this.#context, this.#recordOrNew(command), command.args);
       return;
     }
     if (command.kind === "forecast") {

@@ -69,6 +69,21 @@ test("a node that was never told to run an app has nothing to refuse, and lets g
   assert.deepEqual(revs(w), new Set());
 });
 
+test("who may deploy one environment pins nothing where the node holds another", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  await w.agent();
+  const release = idOf(await w.publish(webApp(port, "spare")));
+  const pin = async (env: string, pinned: boolean): Promise<unknown> =>
+    (await ask(w, "pin", { release, pinned }, { env })).at(-1)?.["code"];
+  assert.equal(await pin("staging", true), undefined, "it holds none yet");
+  assert.equal(await pin("staging", false), undefined);
+  const running = await w.deploy(webApp(port, "v1"));
+  await w.receipt(running.digest, "ok");
+  assert.equal(await pin("staging", true), "APP_NOT_FOUND");
+  assert.equal(await pin("default", true), undefined);
+});
+
 test("gc keeps pins whatever it is told, goes by count and age, and tells before it does (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();

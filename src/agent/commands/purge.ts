@@ -34,11 +34,7 @@ export async function* purge(
 }
 
 /** Keeps a release of an app from every gc, or lets it go again. It need not be here yet. */
-export async function pin(
-  { staged }: AppContext,
-  { app, args }: Pick<Command, "app" | "args">,
-): Promise<void> {
-  if (app === null) throw new SkeinError("DOC_MALFORMED", "the command names no app");
+export async function pin({ staged }: AppContext, { app }: AppRecord, args: Command["args"]): Promise<void> {
   await staged.pin(app, namedRelease(args), args["pinned"] === true);
 }
 
