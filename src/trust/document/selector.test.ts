@@ -47,6 +47,8 @@ test("selectors name the nodes that a person would expect", () => {
     "role=we": "",
     nobody: "",
     "constructor=x": "",
+    "constructor=*": "",
+    "constructor!=*": "web1 web2 db old",
   };
   for (const [text, expected] of Object.entries(table)) assert.equal(named(text), expected, text);
 });
@@ -57,6 +59,9 @@ test("what is not a selector is refused with the place", () => {
     " ",
     "&",
     "role=",
+    "role=(",
+    "role=!",
+    "role!=)",
     "=web",
     "role==web",
     "role=web &",
@@ -78,8 +83,24 @@ test("what is not a selector is refused with the place", () => {
   }
   assert.throws(() => parseSelector("role=web & $"), { message: /cannot read '\$'/ });
   assert.throws(() => parseSelector("web1,web2"), { hint: /'web1 \| web2'/ });
-  assert.throws(() => parseSelector(`${"(".repeat(100)}a${")".repeat(100)}`), { code: "SELECTOR_BAD" });
+  assert.throws(() => parseSelector("a &"), { message: "selector 'a &': it ends too early" });
+  assert.throws(() => parseSelector("a & | b"), { message: "selector 'a & | b': '|' is not expected there" });
+  const deep = (depth: number): string => `${"(".repeat(depth)}a${")".repeat(depth)}`;
+  assert.equal(isSelector(deep(32)), true);
+  assert.throws(() => parseSelector(deep(33)), { code: "SELECTOR_BAD" });
   assert.throws(() => parseSelector(`${"!".repeat(100)}a`), { code: "SELECTOR_BAD" });
+});
+
+test("a star stands for any characters, and for none", () => {
+  const of = (letters: readonly string[], maxLength: number) =>
+    fc.string({ unit: fc.constantFrom(...letters), maxLength });
+  fc.assert(
+    fc.property(of(["a", "b", "*"], 8), of(["a", "b"], 12), (glob, text) => {
+      const pattern = new RegExp(`^${glob.replaceAll("*", ".*")}$`);
+      assert.equal(globMatches(glob, text), pattern.test(text));
+    }),
+    { numRuns: 2000 },
+  );
 });
 
 test("a glob costs no more than the product of the lengths", () => {

@@ -20,6 +20,7 @@ import {
   openReplacement,
   openRevoke,
   openTicket,
+  openUnplaced,
   relabelled,
   ticketDigest,
 } from "./identity.ts";
@@ -133,6 +134,8 @@ test("a label document needs the right to all that it gives and takes, and a hig
   assert.throws(() => openLabel(charter, good, after, T0), { code: "DOC_ROLLBACK" });
 
   openLabel(limited, await labelFor(bob, self.node, { labels: { role: "web", zone: "b" } }), self, T0);
+  const mixed = { ...self, labels: { role: "db", zone: "a" } };
+  openLabel(limited, await labelFor(bob, self.node, { labels: { role: "db", zone: "b" } }), mixed, T0);
   const gives = await labelFor(bob, self.node, { labels: { role: "web", tier: "gold" } });
   assert.throws(() => openLabel(limited, gives, self, T0), { code: "DOC_UNSIGNED" });
   const takes = await labelFor(bob, self.node, { serial: 2, labels: { role: "web" } });
@@ -184,4 +187,25 @@ test("a node is revoked by an admin or by who may give all of its labels", async
     const bad = await seal("revoke.1", { ...body, ...change }, [alice]);
     assert.throws(() => openRevoke(charter, bad, self, T0), { code });
   }
+});
+
+test("of a node that nobody knows here a word counts only if somebody who has to do with nodes said it", async () => {
+  const node = "f".repeat(32) as KeyId;
+  const body = { cluster: CLUSTER, node, reason: "stolen", issued: at(0) };
+  const opened = (source: Envelope, by: Charter = charter): string =>
+    openUnplaced(by, source, "revoke.1", T0).reason;
+  assert.equal(opened(await seal("revoke.1", body, [alice])), "stolen");
+  assert.equal(opened(await seal("revoke.1", body, [bob]), limited), "stolen");
+  const deployer: Charter = {
+    ...charter,
+    operators: { ...charter.operators, [bob.kid]: { name: "bob", allow: ["deploy:*/*", "root:*/*"] } },
+  };
+  const byBob = await seal("revoke.1", body, [bob]);
+  assert.throws(() => opened(byBob, deployer), { code: "DOC_UNSIGNED" });
+  const foreign = await seal("revoke.1", { ...body, cluster: "d".repeat(32) }, [alice]);
+  assert.throws(() => opened(foreign), { code: "WRONG_CLUSTER" });
+  const early = await seal("revoke.1", { ...body, issued: at(11) }, [alice]);
+  assert.throws(() => opened(early), { code: "DOC_FROM_FUTURE" });
+  const label = await labelFor(alice, node, { labels: { role: "db" } });
+  assert.deepEqual(openUnplaced(charter, label, "label.1", T0).labels, { role: "db" });
 });
