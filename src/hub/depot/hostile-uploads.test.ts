@@ -132,6 +132,11 @@ test("a pack holds the chunks that its head names", async (t) => {
   for (const [n, pack] of lies.entries()) {
     await assert.rejects(putPack(t, it.bob, pack), { code: /^(CHUNK|PACK)_CORRUPT$/ }, String(n));
   }
+  const taken = { ...packOf(Buffer.from("nothing of it")), id: packOf(bytes).id };
+  await assert.rejects(putPack(t, it.bob, taken), {
+    code: "BAD_REQUEST",
+    message: /bytes of another digest$/,
+  });
   assert.deepEqual(await it.installed(await it.publish({ a: bytes })), { a: bytes.toString() });
 });
 
