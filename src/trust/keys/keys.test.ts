@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -40,6 +41,13 @@ test("a key file that others can read is refused, and so is what is no key", asy
   const other = path.join(dir, "other.key");
   await fs.writeFile(other, "not a key", { mode: 0o600 });
   await assert.rejects(fileSigner(other), { code: "KEY_UNREADABLE" });
+  const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
+  const pems = [rsa.export({ type: "pkcs8", format: "pem" }), "x".repeat(16_385)];
+  for (const [n, pem] of pems.entries()) {
+    await fs.writeFile(other, pem);
+    const message = [/is not an Ed25519 private key/, /is too large for a key$/][n];
+    await assert.rejects(fileSigner(other), { code: "KEY_UNREADABLE", message });
+  }
   await assert.rejects(fileSigner(path.join(dir, "absent.key")), {
     code: "KEY_UNREADABLE",
     message: /ENOENT/,

@@ -1,5 +1,5 @@
 import { SkeinError } from "../../lib/errors/errors.ts";
-import { isDigest, type Digest } from "../../lib/text/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { address as addressField } from "../document/fields.ts";
 
 /** What a person carries from `skein node invite` to `skein agent --join`. The seed in it is a secret until it is used. */
@@ -23,14 +23,12 @@ export function formatTicketLine(line: TicketLine): string {
 
 /** @throws SkeinError TICKET_BAD; the text itself is in no message, for it is a secret */
 export function parseTicketLine(text: string): TicketLine {
-  const match = /^skj1_([A-Za-z0-9_-]{128})@(\S+)$/.exec(text.trim());
-  const [, packed = "", address = ""] = match ?? [];
-  const bytes = Buffer.from(packed, "base64url");
-  if (bytes.length !== 3 * PART_BYTES || !addressField.safeParse(address).success) {
+  const [, packed, address] = /^skj1_([A-Za-z0-9_-]{128})@(\S+)$/.exec(text.trim()) ?? [];
+  if (packed === undefined || address === undefined || !addressField.safeParse(address).success) {
     throw new SkeinError("TICKET_BAD", "that is no ticket: it begins with skj1_ and ends with @HOST:PORT");
   }
+  const bytes = Buffer.from(packed, "base64url");
   const part = (n: number): Buffer => bytes.subarray(n * PART_BYTES, (n + 1) * PART_BYTES);
-  const [pin, spki] = [part(0).toString("hex"), part(2).toString("hex")];
-  if (!isDigest(pin) || !isDigest(spki)) throw new SkeinError("TICKET_BAD", "that is no ticket");
-  return { pin, seed: Uint8Array.from(part(1)), hub: { spki, address } };
+  const digest = (n: number): Digest => part(n).toString("hex") as Digest;
+  return { pin: digest(0), seed: Uint8Array.from(part(1)), hub: { spki: digest(2), address } };
 }
