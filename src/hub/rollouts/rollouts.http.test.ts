@@ -5,13 +5,16 @@ import type { RolloutView } from "../../api/schemas.ts";
 import { isSkeinError } from "../../lib/errors/errors.ts";
 import type { Receipt } from "../../trust/document/documents.ts";
 import type { Envelope } from "../../trust/document/envelope.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import {
   at,
+  charterWithOperator,
   joinNode,
   makeOrder,
   makeReceipt,
   makeRelease,
   makeSettle,
+  operatorClient,
   reportOf,
   rosterOf,
   startTestHub,
@@ -142,6 +145,23 @@ test("when the second node fails the first is taken back, and the third never st
   assert.ok(!story.said.includes("web3 ok"));
   const [view] = await story.hub.client.app("shop");
   assert.equal(view?.standing, null);
+});
+
+test("a rollout is steered by who may deploy its app in its environment, and by nobody else", async (t) => {
+  const { hub, order } = await begin(t);
+  const other = generateSigner();
+  const elsewhere = ["deploy:shop/staging", "deploy:blog/*", "root:*/*", "enrol:*"];
+  await hub.client.postCharter(await charterWithOperator(hub.cluster, other, elsewhere));
+  using stranger = await operatorClient(hub.cluster, hub.address, other);
+  for (const word of ["pause", "resume", "abort"] as const) {
+    await assert.rejects(stranger.steerRollout(order.digest, word), {
+      code: "NOT_AUTHORISED",
+      message: "this needs the right deploy:shop/default",
+    });
+  }
+  assert.equal((await stranger.rollout(order.digest)).phase, "running");
+  await hub.client.steerRollout(order.digest, "pause");
+  assert.equal((await stranger.rollout(order.digest)).phase, "paused");
 });
 
 test("a hub that is ended in the middle and started again goes on where it was", async (t) => {
