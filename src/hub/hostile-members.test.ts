@@ -11,6 +11,7 @@ import {
   at,
   charterWithOperator,
   joinNode,
+  keyClient,
   makeCluster,
   makeOrder,
   makeReceipt,
@@ -122,4 +123,38 @@ test("who may deploy one app cannot write over the packs of another", async (t) 
   await assert.rejects(put(client, name, Buffer.from("other bytes")), { code: "BAD_REQUEST" });
   const read = await hub.client.raw({ method: "GET", path: `/v1/depot/blobs/${name}` });
   assert.ok(Buffer.concat((await read.toArray()) as Buffer[]).equals(good));
+});
+
+test("who may deploy nothing stores no blobs, with a release or by themselves, and collects none", async (t) => {
+  const limited = generateSigner();
+  const hub = await startTestHub(t);
+  await hub.client.postCharter(await charterWithOperator(hub.cluster, limited, ["enrol:*", "root:*/*"]));
+  const client = await operatorClient(hub.cluster, hub.address, limited);
+  atEnd(t, () => client.close());
+  const pack = encodePack([], Buffer.alloc(0), new Map());
+  const blob = { name: packName(pack.id), bytes: Buffer.concat(pack.pieces) };
+  const { envelope } = await makeRelease(hub.cluster, "shop", "one");
+  const refusal = { code: "NOT_AUTHORISED", message: "this needs a right to deploy" };
+  await assert.rejects(put(client, blob.name, blob.bytes), refusal);
+  await assert.rejects(client.postRelease(envelope, t.signal, [blob]), refusal);
+  await assert.rejects(client.call("depotCollect", { body: { dryRun: true } }), refusal);
+  assert.deepEqual(await hub.client.releases({ app: "shop" }), []);
+  const { names } = await hub.client.call("depotList", { query: { prefix: "packs/", after: "", limit: 10 } });
+  assert.deepEqual(names, []);
+});
+
+test("the next charter is posted by operators, and by nobody else however well it is signed", async (t) => {
+  const hub = await startTestHub(t);
+  const node = await joinNode(t, hub, "web1");
+  using stranger = keyClient(hub.cluster, hub.address);
+  const next = await charterWithOperator(hub.cluster, generateSigner(), ["deploy:*/*"]);
+  for (const client of [node.client, stranger]) {
+    await assert.rejects(client.postCharter(next), {
+      code: "UNKNOWN_CLIENT",
+      message: "only operators may post charters",
+    });
+  }
+  assert.equal((await hub.client.hub()).charterVersion, 1);
+  await hub.client.postCharter(next);
+  assert.equal((await hub.client.hub()).charterVersion, 2);
 });
