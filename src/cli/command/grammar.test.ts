@@ -58,12 +58,6 @@ const REFUSED: readonly (readonly [string, () => unknown, RegExp])[] = [
   ["a share that is none", () => grammar.amountFlag("0.0%"), /no number of nodes, and no share/],
   ["more than all nodes", () => grammar.amountFlag("100.5%"), /no number of nodes, and no share/],
   ["no port", () => grammar.hostPort("host", "h"), /no address/],
-  ["a host with a port", () => grammar.hostFlag("--address", "10.0.0.1:80"), /neither an address nor/],
-  ["a host that is a URL", () => grammar.hostFlag("--bind", "http://x"), /--bind http:\/\/x is neither/],
-  ["an address of too few parts", () => grammar.hostFlag("--bind", "1.2.3"), /neither an address nor/],
-  ["an address that is none", () => grammar.hostFlag("--bind", "999.1.1.1"), /neither an address nor/],
-  ["an address of one link", () => grammar.hostFlag("--bind", "fe80::1%eth0"), /neither an address nor/],
-  ["a host of two words", () => grammar.hostFlag("--address", "a b"), /neither an address nor/],
   ["a port too high", () => grammar.hostPort("h:70000", "h"), /no address/],
 ];
 for (const [name, act, message] of REFUSED) {
@@ -116,9 +110,6 @@ test("units of flags", () => {
   assert.equal(grammar.amountFlag("25%"), "25%");
   assert.equal(grammar.amountFlag("3"), 3);
   assert.deepEqual(grammar.hostPort("7400", "0.0.0.0"), { host: "0.0.0.0", port: 7400 });
-  for (const host of ["10.0.0.1", "fd00:5::1", "localhost", "web1.example.com", "xn--a.de", "3com.net"])
-    assert.equal(grammar.hostFlag("--address", host), host);
-  assert.equal(grammar.hostFlag("--address", "[::1]"), "::1");
   assert.deepEqual(grammar.hostPort("[::1]:0", "h"), { host: "::1", port: 0 });
 });
 

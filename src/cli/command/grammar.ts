@@ -1,4 +1,3 @@
-import { isIP } from "node:net";
 import path from "node:path";
 import { SkeinError } from "../../lib/errors/errors.ts";
 import { parseDurationMs } from "../../lib/text/units.ts";
@@ -234,19 +233,6 @@ export function hostPort(text: string, host: string): HostPort {
   if (digits === "" || port > 65_535)
     throw usage(`${text} is no address`, "Write HOST:PORT, for example 0.0.0.0:7400.");
   return { host: given === "" ? host : given.replace(/^\[|\]$/g, ""), port };
-}
-
-const NAME = /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/i;
-
-/** A machine's name or IP address, without a port: `10.0.0.1`, `fd00:5::1` (or in brackets), `web1.example.com`. */
-export function hostFlag(flag: string, text: string): string {
-  const host = text.replace(/^\[(.*)\]$/, "$1");
-  if (isIP(host) !== 0 && !host.includes("%")) return host;
-  if (NAME.test(text) && text.length <= 253) return text;
-  throw usage(
-    `${flag} ${text} is neither an address nor a name`,
-    `Without a port: ${flag} 10.0.0.1, fd00:5::1 or web1.example.com.`,
-  );
 }
 
 export function usage(message: string, hint: string): SkeinError {

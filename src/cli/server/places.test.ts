@@ -17,6 +17,31 @@ test("a node tells others an address that its sockets are bound to", () => {
   assert.equal(of({ address: "203.0.113.7", bind: "10.0.0.5" }), "203.0.113.7 10.0.0.5");
 });
 
+test("a machine is named by a name or an address, without a port", () => {
+  for (const host of ["10.0.0.1", "fd00:5::1", "localhost", "web1.example.com", "xn--a.de", "3com.net"])
+    assert.equal(addresses({ address: host }).address(), host);
+  assert.equal(addresses({ address: "[::1]" }).address(), "::1");
+  const odd = [
+    "10.0.0.1:80",
+    "http://x",
+    "1.2.3",
+    "999.1.1.1",
+    "fe80::1%eth0",
+    "a b",
+    "",
+    `${"a.".repeat(127)}a`,
+  ];
+  for (const host of odd) {
+    const message = `${host} is neither an address nor a name`;
+    assert.throws(
+      () => addresses({ address: host }),
+      { code: "USAGE", message: `--address ${message}` },
+      host,
+    );
+    assert.throws(() => addresses({ bind: host }), { code: "USAGE", message: `--bind ${message}` }, host);
+  }
+});
+
 const v6 = (address: string, scopeid: number, internal = false): NetworkInterfaceInfo => {
   const rest = { netmask: "ffff:ffff:ffff:ffff::", mac: "02:00:00:00:00:01", cidr: `${address}/64` };
   return { address, internal, family: "IPv6", scopeid, ...rest };

@@ -4,11 +4,12 @@ import net from "node:net";
 import os from "node:os";
 import { errnoOf } from "../../lib/errors/errors.ts";
 import type { Charter } from "../../trust/document/documents.ts";
-import { hostFlag, hostPort, usage, type HostPort } from "../command/grammar.ts";
+import { hostPort, usage, type HostPort } from "../command/grammar.ts";
 import type { AgentFlags } from "./server-flags.ts";
 
 export const DEFAULT_PORT = 7400;
 export const LOOPBACK = "127.0.0.1";
+const NAME = /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/i;
 
 /** All addresses of a machine that is reached at `host`; where that is IPv6, those of both kinds. */
 export const everywhere = (host: string): string => (net.isIPv6(host) ? "::" : "0.0.0.0");
@@ -65,6 +66,17 @@ export async function refuseNowhere({ address, bind }: Pick<AgentFlags, "address
       );
     });
   }
+}
+
+/** A machine's name or IP address, without a port: `10.0.0.1`, `fd00:5::1` (or in brackets), `web1.example.com`. */
+function hostFlag(flag: string, text: string): string {
+  const host = text.replace(/^\[(.*)\]$/, "$1");
+  if (net.isIP(host) !== 0 && !host.includes("%")) return host;
+  if (NAME.test(text) && text.length <= 253) return text;
+  throw usage(
+    `${flag} ${text} is neither an address nor a name`,
+    `Without a port: ${flag} 10.0.0.1, fd00:5::1 or web1.example.com.`,
+  );
 }
 
 /** Who binds to one address cannot be reached at another. */
