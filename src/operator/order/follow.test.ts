@@ -79,8 +79,11 @@ test("a hub that stops, and one that begins anew, are waited for, and nothing is
   };
   const clock = { ...systemClock, sleep: async () => undefined };
   const operator = { clock, client: { rolloutViews } as unknown as Operator["client"] };
-  const told = await Array.fromAsync(follow(operator, view("ok", []).order, t.signal));
+  const left: number[] = [];
+  const missed = async (): Promise<void> => void (await Promise.resolve(left.push(answers.length)));
+  const told = await Array.fromAsync(follow(operator, view("ok", []).order, t.signal, missed));
   assert.deepEqual([told.map(({ phase }) => phase), answers], [["pending", "running", "ok"], []]);
+  assert.deepEqual(left, [1], "once, when it answers again, for it may be one that was restored");
 });
 
 test("the end is told also where a hub that was started anew numbers it as what was told last", async (t) => {
@@ -106,12 +109,12 @@ test("a hub that restarts again while a restored one is asked and told what it f
   const clock = { ...systemClock, sleep: async () => undefined };
   const operator = { clock, client: client as unknown as Operator["client"] };
   const tries = [away, away, undefined];
-  const forgotten = async (): Promise<void> => {
+  const missed = async (): Promise<void> => {
     const err = tries.shift();
     if (err !== undefined) throw err;
     await Promise.resolve();
   };
-  const told = await Array.fromAsync(follow(operator, view("ok", []).order, t.signal, forgotten));
+  const told = await Array.fromAsync(follow(operator, view("ok", []).order, t.signal, missed));
   assert.deepEqual([told.map(({ phase }) => phase), tries], [["ok"], []]);
 });
 

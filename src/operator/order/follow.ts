@@ -15,8 +15,8 @@ const ENDED: Readonly<Record<string, Ending>> = {
   failed: "failed",
   stuck: "stuck",
 };
-/** The hub was restored, and does not know the order yet. */
-const FORGOTTEN = "forgotten";
+/** The hub was away, or does not know the order: what answers next may be one that was restored. */
+const MISSED = "missed";
 const OUTLAST = { tries: Infinity, baseMs: 200, maxMs: 5000, random: Math.random } as const;
 /** How long an older hub, which is asked again and again, may wait for news. */
 const WAIT_MS = 20_000;
@@ -26,26 +26,26 @@ const POLL_MS = 120;
 /**
  * The progress of an order, each time it changed, until it ended. A hub that restarts meanwhile is waited for, and so is
  * one that was restored until it knows the order again.
- * @param forgotten called when it does
+ * @param missed called when it answers again: of what it forgot, some it has learned from its nodes by then, and some not
  * @throws SkeinError NOT_FOUND when the hub knows no such order
  */
 export async function* follow(
   operator: Pick<Operator, "client" | "clock">,
   order: Digest,
   signal: AbortSignal,
-  forgotten: () => Promise<void> = async () => undefined,
+  missed: () => Promise<void> = async () => undefined,
 ): AsyncGenerator<RolloutView, void> {
   let shown = -1;
-  let isForgotten = false;
+  let wasMissed = false;
   let isOver = false;
   for await (const view of looks(operator, order, signal, () => isOver)) {
-    if (view === FORGOTTEN) {
-      isForgotten = true;
+    if (view === MISSED) {
+      wasMissed = true;
       continue;
     }
-    if (isForgotten) {
-      isForgotten = false;
-      await outlasting(operator, signal, forgotten);
+    if (wasMissed) {
+      wasMissed = false;
+      await outlasting(operator, signal, missed);
     }
     isOver = endingOf(view) !== undefined;
     // A hub that was started anew counts anew, and may come to the end with the number that was shown.
@@ -64,7 +64,7 @@ async function* looks(
   order: Digest,
   signal: AbortSignal,
   isOver: () => boolean,
-): AsyncGenerator<RolloutView | typeof FORGOTTEN, void> {
+): AsyncGenerator<RolloutView | typeof MISSED, void> {
   const { clock } = operator;
   let after = -1;
   let tells = true;
@@ -75,9 +75,9 @@ async function* looks(
       const news = { after, waitMs: after < 0 ? 0 : WAIT_MS };
       const view = await passing(async () => await looked(operator, order, signal, news));
       // It may not be an older hub, but one that knows the order again.
-      tells = view === FORGOTTEN;
-      if (view !== undefined) yield view;
-      if (view !== undefined && view !== FORGOTTEN) after = view.revision;
+      tells = view === MISSED;
+      yield view ?? MISSED;
+      if (view !== undefined && view !== MISSED) after = view.revision;
     }
     const took = clock.now() - asked;
     if (!isOver()) await clock.sleep(Math.max(0, POLL_MS - took), signal);
@@ -89,13 +89,14 @@ async function* toldViews(
   { client }: Pick<Operator, "client">,
   order: Digest,
   signal: AbortSignal,
-): AsyncGenerator<RolloutView, boolean> {
+): AsyncGenerator<RolloutView | typeof MISSED, boolean> {
   try {
     // Read to its end, so that its connection serves the next request, too.
     yield* client.rolloutViews(order, signal);
   } catch (err) {
     if (isSkeinError(err, "NOT_FOUND")) return false;
     if (!isPassingEnd(err, signal)) throw err;
+    yield MISSED;
   }
   return true;
 }
@@ -125,13 +126,13 @@ async function looked(
   order: Digest,
   signal: AbortSignal,
   news: { readonly after: number; readonly waitMs: number },
-): Promise<RolloutView | typeof FORGOTTEN> {
+): Promise<RolloutView | typeof MISSED> {
   try {
     return await operator.client.rollout(order, signal, news);
   } catch (err) {
     if (!isSkeinError(err, "NOT_FOUND")) throw err;
   }
-  if (await isCatchingUp(operator, signal)) return FORGOTTEN;
+  if (await isCatchingUp(operator, signal)) return MISSED;
   // It may have ended to catch up between the two questions.
   return await operator.client.rollout(order, signal);
 }

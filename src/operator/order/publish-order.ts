@@ -159,9 +159,9 @@ export async function followOrder(
   const { order } = published.draft;
   const fallback = order.fallback === null ? null : shortRelease(order.app, order.fallback);
   const { app, env } = order;
-  const forgotten = async (): Promise<void> =>
+  const missed = async (): Promise<void> =>
     await remindOfSettle(operator, { app, env, digest: published.order }, options.signal);
-  const last = await followDigest(operator, published.order, { ...options, forgotten });
+  const last = await followDigest(operator, published.order, { ...options, missed });
   const failure = failureOf(last, fallback);
   if (failure !== undefined) throw failure;
   if (published.attended) {
@@ -198,12 +198,12 @@ export async function followDigest(
     readonly tell: Tell;
     readonly signal: AbortSignal;
     /** See follow. */
-    readonly forgotten?: () => Promise<void>;
+    readonly missed?: () => Promise<void>;
   },
 ): Promise<RolloutView> {
-  const { tell, signal, forgotten } = options;
+  const { tell, signal, missed } = options;
   let last: RolloutView | undefined;
-  for await (const view of follow(operator, order, signal, forgotten)) {
+  for await (const view of follow(operator, order, signal, missed)) {
     last = view;
     tell({ type: "rollout", view });
   }
