@@ -140,7 +140,7 @@ test("a manifest that is called skein.yml is not passed over for conventions", a
     assert.match((await refused(cluster, [2, "MANIFEST_INVALID"], args)).message, /called skein\.yaml/);
 });
 
-test("what is built where no source is named is an app, as for a deployment", async () => {
+test("what is built where no source is named is an app, as for a deployment (long)", async () => {
   const bare = await source("bare", { "notes.txt": "mine" });
   for (const verb of ["build", "plan", "deploy"]) {
     const said = await cluster.skein([verb], { cwd: bare });

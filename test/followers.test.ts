@@ -108,7 +108,7 @@ test("who follows logs while the hub is away misses nothing, and is told nothing
   }
 });
 
-test("who follows ends with whoever reads it, though there is nothing more to say", async (t) => {
+test("who follows ends with whoever reads it, though there is nothing more to say (long)", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
   await cluster.addNode("n1");
   const source = await writeSource(cluster, "one", {

@@ -14,7 +14,7 @@ import { processesIn } from "./support/processes.ts";
 
 const server = sharedS3Server({ conditional: false });
 
-test("a hub keeps its releases in a bucket, makes deltas there, tidies it up, and needs no folder of its own for them", async (t) => {
+test("a hub keeps its releases in a bucket, makes deltas there, tidies it up, and needs no folder of its own for them (long)", async (t) => {
   const s3 = await server();
   const address = `s3://${await s3.makeBucket()}/skein`;
   const hubEnv = { ...s3.env, SKEIN_DEPOT: address };

@@ -140,7 +140,7 @@ function rowOf(page: string, command: string): string {
   return row;
 }
 
-test("every result has the fields that the page for scripts lists", async (t) => {
+test("every result has the fields that the page for scripts lists (long)", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
   await cluster.addNode("n1");
   await writeSource(cluster, "shop", {

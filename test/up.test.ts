@@ -501,7 +501,7 @@ test("deploy --watch deploys each change, and a bad one harms nobody (long)", as
   assert.match(watching.said(), /What was deployed runs on\.$/m);
 });
 
-test("the demo cleans up after itself when it is interrupted", async () => {
+test("the demo cleans up after itself when it is interrupted (long)", async () => {
   const tmp = path.join(dir, "tmp");
   await fs.mkdir(tmp, { mode: 0o755 });
   const demo = going({ TMPDIR: tmp }, "demo");

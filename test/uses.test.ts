@@ -67,7 +67,7 @@ async function untilTold(text: string): Promise<void> {
   await cluster.until(`front is led to ${text}`, async () => (await told("front")) === text);
 }
 
-test("a process finds the current service that it uses on another node, through all that comes", async (t) => {
+test("a process finds the current service that it uses on another node, through all that comes (long)", async (t) => {
   const dir = await writeSource(cluster, "shop", {
     "skein.yaml": `app: shop
 targets: role=shop

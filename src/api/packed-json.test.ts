@@ -16,7 +16,7 @@ test("any bytes come out as they went in", () => {
 });
 
 test("whatever looks like digits comes out as it went in", () => {
-  const bytes = uint8Array({ minLength: 8, maxLength: 600 }).map((some) => Buffer.from(some));
+  const bytes = uint8Array({ minLength: 8, maxLength: 300 }).map((some) => Buffer.from(some));
   const part = oneof(
     bytes.map((some) => some.toString("hex")),
     bytes.map((some) => some.toString("base64url")),

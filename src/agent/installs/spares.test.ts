@@ -165,7 +165,7 @@ test("what is being prepared gives way to an order (long)", options, async (t) =
   assert.ok(links < 2000, `${links} links were made, as if there was no order`);
 });
 
-test("a node whose disk is full removes what it prepared", options, async (t) => {
+test("a node whose disk is full removes what it prepared (long)", options, async (t) => {
   const { w, release } = await begun(t);
   const spare = await spareOf(w, release);
   const real = fs.statfsSync;

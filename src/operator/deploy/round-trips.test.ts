@@ -78,7 +78,7 @@ test("a deployment asks the hub four times: what there is, the release, the orde
   );
 });
 
-test("a release that is there already is ordered with three", async (t) => {
+test("a release that is there already is ordered with three (long)", async (t) => {
   const { commit, deployed, options, operator, repo } = await world(t);
   const one = commit("one");
   await deployed({ app: "shop", version: one });
@@ -90,7 +90,7 @@ test("a release that is there already is ordered with three", async (t) => {
   assert.deepEqual(await deployed(elsewhere), [BEGIN, ...END], "by its id, where its commit is not");
 });
 
-test("a hub of before answers the same deployment, each question by itself", async (t) => {
+test("a hub of before answers the same deployment, each question by itself (long)", async (t) => {
   const { commit, deployed } = await world(t);
   await deployed({ app: "shop", version: commit("one") });
   // oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
