@@ -9,7 +9,7 @@ import { HubLine, type HubLineOptions } from "./hub-line.ts";
 import { linesOf } from "./hub-lines.ts";
 import type { Route } from "./route.ts";
 import { ROUTES, type RouteName } from "./routes.ts";
-import { ToldTogether } from "./together.ts";
+import { requestsFor, ToldTogether } from "./together.ts";
 import { bodyOf, pathOf, payloadOf, type Query } from "./wire.ts";
 
 export interface HubClientOptions extends HubLineOptions {
@@ -103,19 +103,25 @@ export class HubCaller implements Disposable {
   }
 
   /**
-   * Asks for all of these in one request. The next call for each of them is answered by that, once, and while it is
-   * fresh; an older hub is asked by these calls.
+   * Asks for all of these in one request, or a few where they are many. The next call for each of them is answered by
+   * that, once, and while it is fresh; an older hub is asked by these calls.
    */
   together(questions: readonly Question[], signal?: AbortSignal): void {
     const paths = questions.map(({ name, params = {}, query = {} }) => pathOf(name, params, query));
-    const ask = this.call("together", { body: { paths }, signal }).then(
-      ({ answers }) => answers,
-      (err: unknown) => {
-        if (!isSkeinError(err, "NOT_FOUND")) throw err;
-        return undefined;
-      },
-    );
-    this.#told.expect(paths, ask);
+    for (const some of requestsFor(paths)) this.#told.expect(some, this.#answersTo(some, signal));
+  }
+
+  /** Undefined: the hub answers none together. */
+  async #answersTo(
+    paths: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<Answer<"together">["answers"] | undefined> {
+    try {
+      return (await this.call("together", { body: { paths }, signal })).answers;
+    } catch (err) {
+      if (!isSkeinError(err, "NOT_FOUND")) throw err;
+      return undefined;
+    }
   }
 
   /** The answer to a GET of this path, where it came with others. @throws what it was answered with */

@@ -4,17 +4,24 @@ import { hasPassed, type Clock } from "../lib/time/clock.ts";
 import { fromWire, type WireError } from "../lib/errors/errors.ts";
 import { errorBody } from "./field-schemas.ts";
 
-/** What begins with a question asks for some six at most. */
-const MOST = 16;
+/** In one request. What begins with a question asks for some six at most. */
+export const MOST_TOGETHER = 16;
+const LONGEST = 500;
 
 export const questions = z.strictObject({
   /** With their queries, as they would be asked for by GET; only of what changes nothing and is answered at once. */
-  paths: z.array(z.string().max(500)).min(1).max(MOST),
+  paths: z.array(z.string().max(LONGEST)).min(1).max(MOST_TOGETHER),
 });
 const answer = z.union([errorBody, z.object({ body: z.unknown() })]);
 /** In the order of the questions. */
-export const answers = z.object({ answers: z.array(answer).max(MOST) });
+export const answers = z.object({ answers: z.array(answer).max(MOST_TOGETHER) });
 type Answer = z.infer<typeof answer>;
+
+/** In as many requests as they take, without what no such request has room for. */
+export function* requestsFor(paths: readonly string[]): Generator<readonly string[], void> {
+  const short = paths.filter((path) => path.length <= LONGEST);
+  for (let at = 0; at < short.length; at += MOST_TOGETHER) yield short.slice(at, at + MOST_TOGETHER);
+}
 
 /** What the hub said so long ago may have changed since, in ms. */
 export const FRESH_MS = 2000;

@@ -6,7 +6,7 @@ import { HubCaller } from "../../api/hub-caller.ts";
 import { systemClock } from "../../lib/time/clock.ts";
 import { SkeinError } from "../../lib/errors/errors.ts";
 import { joinNode, keyClient, startTestHub } from "../hub.fixture.ts";
-import { FRESH_MS, ToldTogether } from "../../api/together.ts";
+import { FRESH_MS, MOST_TOGETHER, ToldTogether } from "../../api/together.ts";
 
 test("several questions are answered in one request, each as by itself", async (t) => {
   const hub = await startTestHub(t);
@@ -50,8 +50,21 @@ test("what may not be asked by itself, or not beside others, is answered with wh
   }
   using stranger = keyClient(hub.cluster, hub.address);
   await assert.rejects(stranger.call("together", { body: { paths } }), { code: "UNKNOWN_CLIENT" });
-  const many = Array.from({ length: 17 }, () => "/v1/nodes");
+  const many = Array.from({ length: MOST_TOGETHER + 1 }, () => "/v1/nodes");
   await assert.rejects(hub.client.call("together", { body: { paths: many } }), { code: "BAD_REQUEST" });
+});
+
+test("more questions than one request has room for take as many as that, and a long one is asked by itself", async (t) => {
+  const hub = await startTestHub(t);
+  const { client } = hub;
+  const apps = ["x".repeat(600), ...Array.from({ length: MOST_TOGETHER + 1 }, (_, n) => `app-${n}`)];
+  const sent = t.mock.method(HubCaller.prototype, "raw");
+  client.together(apps.map((app) => ({ name: "app", params: { app }, query: { env: "default" } })));
+  for (const app of apps.slice(1))
+    await assert.rejects(client.app(app, "default"), { message: `no app ${app}/default` });
+  assert.equal(sent.mock.callCount(), 2);
+  await assert.rejects(client.app(apps[0] as string, "default"), { code: "BAD_REQUEST" });
+  assert.equal(sent.mock.callCount(), 3);
 });
 
 test("an older hub, which has no such answer, is asked for each by itself", async (t) => {

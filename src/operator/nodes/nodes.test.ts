@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { MOST_TOGETHER } from "../../api/together.ts";
 import type { KeyId } from "../../lib/text/ids.ts";
 import { MOST_FLOORS } from "../../trust/document/documents.ts";
 import type { Identity } from "../../trust/members/identity.ts";
@@ -56,6 +57,17 @@ test("a node whose successor could not be invited is still a member", async (t) 
   const { replaced } = await invite(operator, wish, signal);
   assert.notEqual(replaced, null);
   assert.deepEqual(await knownNodes(operator, signal), []);
+});
+
+test("an operator who sees a large cluster for the first time is told of all its nodes", async (t) => {
+  const { absent, operator, signal } = await cluster(t);
+  const names = Array.from({ length: MOST_TOGETHER + 1 }, (_, n) => `web${n}`).toSorted();
+  await Promise.all(names.map(async (name) => await absent(name)));
+  const known = await knownNodes(operator, signal);
+  assert.deepEqual(
+    known.map(({ identity }) => identity.name),
+    names,
+  );
 });
 
 test("of more apps than a ticket has room for, those that run have a floor, and those that were stopped last", () => {

@@ -29,7 +29,7 @@ export interface KnownNode extends NodeView {
   readonly identity: Identity;
 }
 
-/** Nodes whose documents are asked for in one request. */
+/** Nodes whose documents are asked for at once. */
 const ASKED_TOGETHER = 64;
 
 /** Is it there to be asked, and to be told what to run? */
