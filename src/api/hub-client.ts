@@ -161,9 +161,17 @@ export class HubClient extends HubCaller {
     yield* this.lines("rolloutViews", await this.send("rolloutViews", { params: { digest }, signal }));
   }
 
-  /** @throws SkeinError UNDO_TOO_LATE, ROLLOUT_ENDED, NOT_AUTHORISED, NOT_FOUND */
-  async steerRollout(digest: string, word: s.Steering, signal?: AbortSignal): Promise<void> {
-    await this.call(`${word}Rollout`, { params: { digest }, signal });
+  /**
+   * @param said the word's id, the same when it is said again
+   * @throws SkeinError UNDO_TOO_LATE, ROLLOUT_ENDED, NOT_AUTHORISED, NOT_FOUND
+   */
+  async steerRollout(
+    digest: string,
+    word: s.Steering,
+    said: string | undefined,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await this.call(`${word}Rollout`, { params: { digest }, query: { said }, signal });
   }
 
   /**

@@ -215,6 +215,7 @@ export const ROUTES = {
     path: "/v1/rollouts/:digest/abort",
     summary: "Takes every node of a rollout back to the fallback",
     roles: OPERATORS,
+    query: s.said,
     response: s.empty,
   },
   pauseRollout: {
@@ -222,6 +223,7 @@ export const ROUTES = {
     path: "/v1/rollouts/:digest/pause",
     summary: "Lets no further node of a rollout begin",
     roles: OPERATORS,
+    query: s.said,
     response: s.empty,
   },
   resumeRollout: {
@@ -229,6 +231,7 @@ export const ROUTES = {
     path: "/v1/rollouts/:digest/resume",
     summary: "Lets a paused rollout go on; its failures so far no longer count",
     roles: OPERATORS,
+    query: s.said,
     response: s.empty,
   },
   wanted: {

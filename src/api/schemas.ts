@@ -192,6 +192,8 @@ const rolloutNode = z.object({
 });
 /** What a person may say to a rollout that goes on. */
 export type Steering = "abort" | "pause" | "resume";
+/** A word that comes again, since its answer was lost, has the id that it had: it counts once. */
+export const said = z.object({ said: z.string().min(16).max(64).optional() });
 const rolloutPhase = z.enum([
   "pending",
   "running",

@@ -123,6 +123,8 @@ function publishing(hub: Hub) {
   } satisfies Partial<Handlers>;
 }
 
+type Steered = { [W in Steering]: Call<`${W}Rollout`> }[Steering];
+
 function rollouts(hub: Hub) {
   const named = (call: Named): OrderRecord => {
     const digest = param(call, "digest");
@@ -132,11 +134,11 @@ function rollouts(hub: Hub) {
       data: { order: digest },
     });
   };
-  const steer = async (call: Call, word: Steering): Promise<Record<string, never>> => {
+  const steer = async (call: Steered, word: Steering): Promise<Record<string, never>> => {
     const record = named(call);
     const { app, env } = hub.orders.body(record);
     needRight(hub, call, { kind: "deploy", app, env });
-    return await done(hub.rollouts.steer(record.digest, word));
+    return await done(hub.rollouts.steer(record.digest, word, call.query.said));
   };
   return {
     rollout: async (call) => {

@@ -27,6 +27,8 @@ export interface Rollout {
   readonly away: boolean;
   /** Failures that a person has seen and resumed after. */
   readonly forgiven: number;
+  /** The last word of a person that changed something, by the id that it came with: it may come again. */
+  readonly said: string | null;
   /** Nodes that may start the order, or did (out of sight of the hub). */
   readonly go: ReadonlySet<KeyId>;
   /** Nodes that were told to go back. */
@@ -46,6 +48,7 @@ export function newRollout(now: number): Rollout {
     movedAt: now,
     away: false,
     forgiven: 0,
+    said: null,
     go: new Set(),
     back: new Set(),
     lost: new Set(),

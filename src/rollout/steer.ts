@@ -8,10 +8,18 @@ import { tallyOf } from "./tally.ts";
 /**
  * The rollout after a person's word; the very same object where that changes nothing, so that saying it twice is no
  * mistake.
+ * @param said the id of the word: one whose answer was lost comes again, and counts once. What failed since a resume
+ *   nobody has seen
  * @throws SkeinError UNDO_TOO_LATE for an abort of what stands, ended or ran out of time; ROLLOUT_ENDED for a pause or
  *   a resume where nothing is ahead any more
  */
-export function steer(rollout: Rollout, word: Steering, scene: Scene): Rollout {
+export function steer(rollout: Rollout, word: Steering, scene: Scene, said: string | null = null): Rollout {
+  if (said !== null && rollout.said === said) return rollout;
+  const next = after(rollout, word, scene);
+  return next === rollout ? rollout : { ...next, said };
+}
+
+function after(rollout: Rollout, word: Steering, scene: Scene): Rollout {
   if (word === "abort") {
     if (rollout.direction === "back" && rollout.ended !== "failed") return rollout;
     const next = abort(rollout, scene.facts);

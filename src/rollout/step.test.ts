@@ -205,6 +205,27 @@ test("what a person says is heard once, and refused where nothing is ahead", () 
   assert.throws(() => steer(done.rollout, "pause", done.scene()), { code: "ROLLOUT_ENDED" });
 });
 
+test("a word that comes again is not done again, whatever happened meanwhile", () => {
+  const world = new World(3, { strategy: { onFailure: "pause", bakeMs: 0 } });
+  const say = (said: string): void => {
+    world.rollout = steer(world.rollout, "resume", world.scene(), said);
+    world.run();
+  };
+  world.report(0, "failed");
+  assert.equal(world.phase, "stuck");
+  say("once");
+  assert.equal(world.phase, "running");
+  world.report(1, "failed");
+  assert.equal(world.phase, "stuck");
+  say("once");
+  assert.equal(world.phase, "stuck", "nobody has seen this failure");
+  say("twice");
+  world.report(2, "ok");
+  assert.equal(world.phase, "ok");
+  say("twice");
+  assert.throws(() => say("anew"), { code: "ROLLOUT_ENDED" });
+});
+
 test("whoever knows the phase alone refuses the same words", () => {
   const refused = (phase: Phase, word: Steering): string | null => {
     try {

@@ -26,8 +26,12 @@ export interface Rollouts extends Gates, AsyncDisposable {
   nextView(order: Digest, news: ViewNews, signal: AbortSignal): Promise<RolloutView | undefined>;
   /** Is the order's rollout still going on? Then the app takes no other order. */
   underWay(order: Digest): boolean;
-  /** A person's word on how it goes on, or back. @throws SkeinError UNDO_TOO_LATE, ROLLOUT_ENDED, NOT_FOUND */
-  steer(order: Digest, word: Steering): Promise<void>;
+  /**
+   * A person's word on how it goes on, or back.
+   * @param said by which it is known when it comes again
+   * @throws SkeinError UNDO_TOO_LATE, ROLLOUT_ENDED, NOT_FOUND
+   */
+  steer(order: Digest, word: Steering, said?: string): Promise<void>;
   /** What a node said it is doing; not durable. */
   progress(node: KeyId, progress: readonly Progress[]): void;
 }

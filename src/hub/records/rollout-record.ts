@@ -26,6 +26,8 @@ export interface RolloutRecord {
   /** Absent in records of earlier versions. */
   readonly away?: boolean;
   readonly forgiven: number;
+  /** Absent in records of earlier versions. */
+  readonly said?: string | null;
   readonly go: NodeSet;
   readonly back: NodeSet;
   readonly lost: NodeSet;
@@ -44,9 +46,9 @@ export function recordOfRollout(rollout: Rollout, roster: readonly KeyId[]): Rol
 }
 
 export function rolloutOfRecord(record: RolloutRecord, roster: readonly KeyId[]): Rollout {
-  const { phase: _, away = false, go, back, lost, ...rest } = record;
+  const { phase: _, away = false, said = null, go, back, lost, ...rest } = record;
   const read = (set: NodeSet): ReadonlySet<KeyId> => readSet(set, roster);
-  return { ...rest, away, go: read(go), back: read(back), lost: read(lost) };
+  return { ...rest, away, said, go: read(go), back: read(back), lost: read(lost) };
 }
 
 export function recordOfPlan(plan: Plan, roster: readonly KeyId[]): PlanRecord {

@@ -154,14 +154,18 @@ test("a rollout is steered by who may deploy its app in its environment, and by 
   await hub.client.postCharter(await charterWithOperator(hub.cluster, other, elsewhere));
   using stranger = await operatorClient(hub.cluster, hub.address, other);
   for (const word of ["pause", "resume", "abort"] as const) {
-    await assert.rejects(stranger.steerRollout(order.digest, word), {
+    await assert.rejects(stranger.steerRollout(order.digest, word, undefined), {
       code: "NOT_AUTHORISED",
       message: "this needs the right deploy:shop/default",
     });
   }
   assert.equal((await stranger.rollout(order.digest)).phase, "running");
-  await hub.client.steerRollout(order.digest, "pause");
+  await hub.client.steerRollout(order.digest, "pause", "the word's own id");
   assert.equal((await stranger.rollout(order.digest)).phase, "paused");
+  await hub.client.steerRollout(order.digest, "resume", "the word's own id");
+  assert.equal((await stranger.rollout(order.digest)).phase, "paused", "a word with this id was heard");
+  await hub.client.steerRollout(order.digest, "resume", "another word's id");
+  assert.equal((await stranger.rollout(order.digest)).phase, "running");
 });
 
 test("a hub that is ended in the middle and started again goes on where it was", async (t) => {
@@ -192,7 +196,7 @@ test("who follows an order is answered when there is news of it, at its end, or 
   const news = await held;
   assert.ok(news.revision > known.revision);
   assert.equal(news.nodes.find(({ name }) => name === first.name)?.verdict, "ok");
-  await client.steerRollout(order.digest, "abort");
+  await client.steerRollout(order.digest, "abort", undefined);
   for (const node of nodes) {
     const undone = await makeReceipt(hub.cluster, node, order, { verdict: "undone", at: at(1000) });
     await node.client.report(reportOf({ receipts: [undone] }));

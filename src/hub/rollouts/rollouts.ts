@@ -132,14 +132,15 @@ class Controller implements Rollouts {
     return undefined;
   }
 
-  async steer(order: Digest, word: Steering): Promise<void> {
+  async steer(order: Digest, word: Steering, said?: string): Promise<void> {
     await this.#parts.core.lanes.run(`rollout ${order}`, async () => {
       const one = await this.#caseOf(order);
       if (one === undefined) throw new SkeinError("NOT_FOUND", "the hub has no such order");
       if (one.rollout === undefined) await this.#begin(one, false);
       const { rollout, plan } = one;
       if (rollout === undefined || plan === undefined) return;
-      const next = steer(rollout, word, { plan, limits: one.limits, facts: one.facts(this.#watchful.since) });
+      const scene = { plan, limits: one.limits, facts: one.facts(this.#watchful.since) };
+      const next = steer(rollout, word, scene, said);
       if (next !== rollout) await this.#write(one, next);
     });
   }

@@ -18,7 +18,7 @@ const unheard = (): Error => new NotConnected("HUB_UNREACHABLE", "no answer with
 async function world(t: TestContext): Promise<{
   head: HeldOrder;
   signal: AbortSignal;
-  over: (...failures: (() => Error)[]) => [Operator, string[]];
+  over: (...failures: (() => Error)[]) => [Operator, string[], Set<string | undefined>];
 }> {
   const { operator, options, dir, absent, signal } = await cluster(t);
   await absent("n1");
@@ -27,10 +27,12 @@ async function world(t: TestContext): Promise<{
   writeFileSync(path.join(from, "file.txt"), "");
   await deploy(operator, options({ from }));
   const head = headOf(await readLine(operator, "app", "default", signal));
-  const over = (...failures: (() => Error)[]): [Operator, string[]] => {
+  const over = (...failures: (() => Error)[]): [Operator, string[], Set<string | undefined>] => {
     const heard: string[] = [];
-    const steerRollout: HubClient["steerRollout"] = async (digest, word) => {
+    const ids = new Set<string | undefined>();
+    const steerRollout: HubClient["steerRollout"] = async (digest, word, said) => {
       assert.equal(digest, head.digest);
+      ids.add(said);
       const failure = failures.shift()?.();
       if (!(failure instanceof NotConnected)) heard.push(word);
       if (failure !== undefined) throw failure;
@@ -41,16 +43,17 @@ async function world(t: TestContext): Promise<{
         name === "steerRollout" ? steerRollout : (Reflect.get(target, name) as unknown),
     });
     const clock = { ...operator.clock, sleep: async () => await Promise.resolve() };
-    return [{ ...operator, client, clock }, heard];
+    return [{ ...operator, client, clock }, heard, ids];
   };
   return { head, signal, over };
 }
 
 test("a word to a rollout whose answer was lost is said again", async (t) => {
   const { head, signal, over } = await world(t);
-  const [operator, heard] = over(lost, unheard);
+  const [operator, heard, ids] = over(lost, unheard);
   await steer(operator, head, "pause", signal);
   assert.deepEqual(heard, ["pause", "pause"]);
+  assert.deepEqual([ids.size, ids.has(undefined)], [1, false], "the hub knows it for the same word");
 
   const [cut] = over(lost, unheard, unheard, unheard);
   await assert.rejects(steer(cut, head, "abort", signal), {

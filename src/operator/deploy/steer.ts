@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { Steering } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { appAsTyped, shortRelease, type Digest } from "../../lib/text/ids.ts";
@@ -64,15 +65,16 @@ interface Said {
   readonly typed: string;
 }
 
-/** Said again where the answer was lost: nobody knows whether the hub did it, and twice is no more than once. */
+/** Said again where the answer was lost: nobody knows whether the hub did it, and the same word counts once. */
 async function said(
   { client, clock }: Operator,
   { digest, word, typed }: Said,
   signal: AbortSignal,
 ): Promise<void> {
+  const id = randomUUID();
   let wasSent = false;
   try {
-    await retry(async () => await client.steerRollout(digest, word, signal), {
+    await retry(async () => await client.steerRollout(digest, word, id, signal), {
       tries: 4,
       baseMs: 500,
       maxMs: 5000,
@@ -87,7 +89,10 @@ async function said(
   } catch (err) {
     if (!wasSent || !isSkeinError(err, "HUB_UNREACHABLE")) throw err;
     throw new SkeinError(err.code, `${err.message}; it may have heard the word all the same`, {
-      hint: `Type ${typed} again when it answers: said twice, it changes nothing more.`,
+      hint:
+        word === "resume"
+          ? `See with ${typed.replace("resume", "status")} when it answers; where it is paused, type ${typed} again.`
+          : `Type ${typed} again when it answers: said twice, it changes nothing more.`,
       data: err.data,
       cause: err,
     });

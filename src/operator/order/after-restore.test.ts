@@ -45,7 +45,7 @@ async function world(t: TestContext): Promise<World> {
   };
   const ended: World["ended"] = async (ordering) => {
     const published = await ordering;
-    await orEnded(operator.client.steerRollout(published.order, "abort", signal));
+    await orEnded(operator.client.steerRollout(published.order, "abort", undefined, signal));
     await Array.fromAsync(follow(operator, published.order, signal));
     return published;
   };
