@@ -13,12 +13,15 @@ test("a pattern takes what it says and everything below, and nothing else", () =
     ["dist/**", ["dist/a", "dist/a/b"], ["dist", "a"]],
     ["**/*.map", ["a.map", "a/b/c.map"], ["a.mapped"]],
     ["a/**/z", ["a/z", "a/b/c/z"], ["az", "a/bz"]],
+    ["a/**.js", ["a/b.js", "a/b/c.js"], ["b.js", "a/b.css"]],
     ["?.txt", ["a.txt", "é.txt", "\u{1f9a2}.txt"], ["ab.txt", "/.txt", ".txt"]],
     ["[a-c]x", ["ax", "cx"], ["dx", "-x"]],
     ["[!a-c]x", ["dx"], ["ax"]],
     ["[\\d]x", ["\\x", "dx"], ["1x"]],
     ["{a,b/*}.js", ["a.js", "b/c.js"], ["c.js", "b/c/d.js"]],
     ["{a,b{c,d/{e,f}}}.js", ["a.js", "bc.js", "bd/e.js", "bd/f.js"], ["b.js", "bc}.js", "e.js", "a,b.js"]],
+    ["{a{b,c},d}", ["ab", "ac", "d"], ["a", "abd", "a{b", "c}"]],
+    ["x][ab]", ["x]a", "x]b"], ["x", "xa"]],
     ["{a,{b}.js", ["{a,b.js"], ["a.js", "b.js"]],
     ["a{b", ["a{b"], ["ab"]],
     ["a[b", ["a[b"], ["ab"]],
@@ -42,7 +45,7 @@ test("later patterns win, and with none everything is taken", () => {
 test("a pattern that takes nothing is named", () => {
   const taken = ["dist/a.js", "skein.yaml"];
   assert.deepEqual(idleGlobs(["dist", "dits", "**/*.js", "!*.map", "skein.yaml"], taken), ["dits"]);
-  assert.deepEqual(idleGlobs(["."], []), ["."]);
+  assert.deepEqual(idleGlobs([".", "!*.map"], []), ["."]);
 });
 
 test("every text is a pattern but one whose range runs backwards", () => {

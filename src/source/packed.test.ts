@@ -117,6 +117,7 @@ test("extended attributes are dropped with a note, file capabilities are refused
   const dropped = tar(
     { name: "x", type: "x", content: pax(["SCHILY.xattr.user.note", "hi"]) },
     { name: "a", content: "1" },
+    { name: "b" },
   );
   await using source = await packedSource(put(t, "a.tar", dropped), t.signal);
   assert.match(source.notes.join(), /1 entries are left out/);
@@ -225,6 +226,7 @@ test("a cut archive and one that goes on after its end are refused", async (t) =
   for (const length of [512, 1000, 2560, whole.length - 512])
     await refused(t, whole.subarray(0, length), /cut off/);
   await refused(t, Buffer.concat([whole, tarEntry({ name: "b" }), tarEnd]), /after its end/);
+  await refused(t, Buffer.concat([whole, Buffer.from("more")]), /cut off/);
 });
 
 test("bombs are stopped early: too much, too many, too dense", async (t) => {

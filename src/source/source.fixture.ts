@@ -39,6 +39,9 @@ export interface TarEntry {
   /** What the header says, where it is to differ from the content. */
   readonly size?: string;
   readonly badSum?: boolean;
+  readonly prefix?: string;
+  /** Default: as POSIX has it. */
+  readonly magic?: string;
 }
 
 /** One header and its content, byte by byte: archives that no honest program writes. */
@@ -54,7 +57,8 @@ export function tarEntry(entry: TarEntry): Buffer {
   block.write("        ", 148);
   block.write(entry.type ?? "0", 156);
   block.write(entry.link ?? "", 157, 100, "latin1");
-  block.write("ustar\u000000", 257);
+  block.write(entry.magic ?? "ustar\u000000", 257);
+  block.write(entry.prefix ?? "", 345, 155, "latin1");
   const sum = block.reduce((total, byte) => total + byte, 0) + (entry.badSum === true ? 1 : 0);
   block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
   return Buffer.concat([block, content, Buffer.alloc((512 - (content.length % 512)) % 512)]);

@@ -48,7 +48,8 @@ export class TarReader {
     let rest = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
     for (;;) {
       rest = this.#takeContent(rest);
-      if (this.#left > 0 || this.#padding > 0 || rest.length < BLOCK) break;
+      // An entry of which more is to come took all that is here.
+      if (rest.length < BLOCK) break;
       this.#takeHeader(rest.subarray(0, BLOCK));
       rest = rest.subarray(BLOCK);
     }
@@ -56,7 +57,7 @@ export class TarReader {
   }
 
   end(): void {
-    if (this.#left > 0 || this.#padding > 0 || this.#held.length > 0 || this.#zeroBlocks < 2) {
+    if (this.#held.length > 0 || this.#zeroBlocks < 2) {
       throw refuse(
         "ARCHIVE_REFUSED",
         this.entries.at(-1)?.path ?? "(archive)",
