@@ -48,6 +48,14 @@ test("a head that is right is read, with frames and lists", () => {
   assert.deepEqual([frames.length, frames[0]?.raw, lists.get(digestOf("chunk 7"))?.length], [1, 30, 2]);
 });
 
+test("a head is read up to its bounds", () => {
+  const full = [MAX_CHUNK, MAX_CHUNK, MAX_CHUNK, MAX_CHUNK];
+  const { frames } = decodeHead(
+    headOf(raw(counts(4, 1, 0), u32(2 * FRAME_BYTES, FRAME_BYTES), chunks(...full))),
+  );
+  assert.deepEqual([frames[0]?.raw, frames[0]?.length], [FRAME_BYTES, 2 * FRAME_BYTES]);
+});
+
 const FIVE = Array.from({ length: 5 }, () => MAX_CHUNK);
 const BAD: readonly [what: string, head: Buffer][] = [
   [
@@ -83,6 +91,7 @@ const BAD: readonly [what: string, head: Buffer][] = [
   ["says that it inflates to more than any may", headOf(counts(0, 0, 0), { says: 2 ** 31 })],
   ["is cut", headOf(counts(0, 0, 0)).subarray(0, -1)],
   ["is cut in its prelude", headOf(counts(0, 0, 0)).subarray(0, PRELUDE_BYTES - 1)],
+  ["is cut behind its first line", headOf(counts(0, 0, 0)).subarray(0, 10)],
 ];
 
 for (const [what, head] of BAD) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { decodeRows } from "./rows.ts";
+import { decodeRows, rereadRows } from "./rows.ts";
 import { comparePaths, lengthFault, linkFault, pathFault } from "./tree-path.ts";
 
 const SHA = "ab".repeat(32);
@@ -9,12 +9,14 @@ const refused = (text: string, why: RegExp): void =>
 
 test("what a row may be is read strictly, whoever sent it", () => {
   const good = `d a\nf a/b\x000 ${SHA}\nx a/c\x0012 ${SHA}\nl d\x00a/b\n`;
-  assert.deepEqual(decodeRows(Buffer.from(good)), [
+  const rows = [
     { kind: "d", path: "a" },
     { kind: "f", path: "a/b", size: 0, sha256: SHA },
     { kind: "x", path: "a/c", size: 12, sha256: SHA },
     { kind: "l", path: "d", target: "a/b" },
-  ]);
+  ];
+  assert.deepEqual(decodeRows(Buffer.from(good)), rows);
+  assert.deepEqual(rereadRows(Buffer.from(good)), rows);
   assert.deepEqual(decodeRows(new Uint8Array()), []);
   refused("d a", /the last row has no end$/);
   refused("da\n", /a row begins with "da"$/);
@@ -25,7 +27,10 @@ test("what a row may be is read strictly, whoever sent it", () => {
   refused(`q a\x001 ${SHA}\n`, /"a": not a row of kind/);
   refused("l a\n", /"a": not a row of kind/);
   refused("l a\x00\n", /"a": not a row of kind/);
+  refused("l a\x00b\x01\n", /"a": not a row of kind/);
+  refused("l a\x00\ufffd\n", /"a": not a row of kind/);
   refused(`l a\x00${"b".repeat(4096)}\n`, /"a": not a row of kind/);
+  assert.equal(decodeRows(Buffer.from(`l a\x00${"b".repeat(4095)}\n`)).length, 1);
   for (const size of ["", "01", "-1", "1e3", "+1", "0x1", "1.0", "9007199254740992", "12345678901234567"])
     refused(`f a\x00${size} ${SHA}\n`, /"a": size or hash cannot be read$/);
   for (const hash of ["", SHA.toUpperCase(), SHA.slice(1), `${SHA}0`])

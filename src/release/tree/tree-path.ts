@@ -7,11 +7,12 @@ export const RESERVED = ".skein";
 
 /** Control characters, text-direction overrides, and what stands where bytes were not UTF-8. */
 const BAD_CHARACTER = /[\p{Cc}\u202a-\u202e\u2066-\u2069\ufffd]/u;
+/** What most paths are; of at most 1,023 bytes. */
 const SIMPLE = /^[\w@+=,~-][\w.@+=,~ -]{0,62}(?:\/[\w@+=,~-][\w.@+=,~ -]{0,62}){0,15}$/;
 
 /** Why this may not be a path in a tree, or undefined. */
 export function pathFault(path: string): string | undefined {
-  if (SIMPLE.test(path) && path.length <= MAX_PATH_BYTES) return undefined;
+  if (SIMPLE.test(path)) return undefined;
   if (path === "") return "the path is empty";
   if (path.startsWith("/")) return "the path is absolute";
   if (BAD_CHARACTER.test(path) || !path.isWellFormed()) {
