@@ -3,7 +3,7 @@ import { type Cluster, startCluster } from "../test/support/cluster.ts";
 import { residentMib } from "../test/support/processes.ts";
 import { type Bench, type Figure, median, rounded } from "./bench.ts";
 import { builtPackage } from "./support/built.ts";
-import { simulateNode } from "./support/simulated-node.ts";
+import { simulateNode } from "../test/support/simulated-node.ts";
 import { cpuOf } from "./transfer/measure.ts";
 import { writeSource } from "../test/support/apps.ts";
 

@@ -16,7 +16,7 @@ import { timeOf } from "../../src/trust/document/fields.ts";
 import type { LocalSigner } from "../../src/trust/keys/keys.ts";
 import { parseTicketLine } from "../../src/trust/members/ticket-line.ts";
 import { tlsIdentity } from "../../src/trust/connection/tls.ts";
-import type { Cluster } from "../../test/support/cluster.ts";
+import type { Cluster } from "./cluster.ts";
 
 const INVITED_MS = 3_600_000;
 const POLL_MS = 30_000;
