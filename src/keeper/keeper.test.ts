@@ -229,6 +229,28 @@ test("stop ends the whole group, by force when its time is up", async (t) => {
   assert.equal((await f.keeper.call("list", {})).instances[0]?.state, "stopped");
 });
 
+test("while the only instance drains, as many connections wait as its socket was made for", async (t) => {
+  const f = await keeperFor(t);
+  const socket = await f.keeper.call("listen", { socket: tcp() });
+  const program = `
+    const server = require("node:net").createServer();
+    server.listen({ fd: 3 }, 1, () => console.log("listens"));
+    process.on("SIGTERM", () => server.close(() => console.log("drains")));
+    setTimeout(() => undefined, 60_000);`;
+  const argv = [process.execPath, "-e", program];
+  await f.keeper.call("start", { instance: spec(f.home, { argv, sockets: [socket.key] }) });
+  await eventually("it listens", () => lines(f).includes("listens"));
+  const stopped = f.keeper.call("stop", { key: "app/1/web.1", withinMs: 60_000 });
+  await eventually("nobody accepts any more", () => lines(f).includes("drains"));
+  const clients = Array.from({ length: 10 }, () => net.connect(socket.port, "127.0.0.1"));
+  atEnd(t, () => {
+    for (const client of clients) client.destroy();
+  });
+  await Promise.all(clients.map(async (client) => await once(client, "connect", { signal: t.signal })));
+  await f.keeper.call("signal", { key: "app/1/web.1", signal: "SIGKILL" });
+  await stopped;
+});
+
 test("trap 4: a server that ends a clean stop by raising the signal on itself did not crash", async (t) => {
   const f = await keeperFor(t);
   const puma = "trap 'trap - TERM; kill -TERM $$' TERM; echo up; while :; do sleep 0.02; done";

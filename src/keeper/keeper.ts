@@ -132,7 +132,10 @@ export class Keeper {
   }
 
   async stop(key: string, withinMs?: number): Promise<StopResult> {
-    return await this.#get(key).stop(withinMs);
+    const instance = this.#get(key);
+    // Without another instance all connections wait there, from now until the next one accepts them.
+    for (const socket of instance.spec.sockets) this.#sockets.restoreQueue(socket);
+    return await instance.stop(withinMs);
   }
 
   forget(key: string): void {

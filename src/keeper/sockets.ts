@@ -65,6 +65,13 @@ export class HeldSockets {
   /** As it was made. What a server has set on its descriptor (not to block) is set for all who hold the socket. */
   restore(key: string): void {
     kernel()?.setBlocking(this.get(key).fd);
+    this.restoreQueue(key);
+  }
+
+  /** A server that listens on what it was passed gives it a queue of a length of its own: 511 with Node. */
+  restoreQueue(key: string): void {
+    const view = this.#held.get(key)?.view;
+    if (view !== undefined && view.protocol !== "udp") kernel()?.listen(view.fd, view.backlog);
   }
 
   close(key: string): void {
