@@ -58,15 +58,12 @@ function sorted(entries: SourceEntry[]): SourceEntry[] {
 function misplaced(rows: readonly (Row | SourceEntry)[]): string | undefined {
   const folders = new Folders();
   let before = "";
-  let wasPlain = true;
   for (const { kind, path } of rows) {
-    const isPlain = !BEYOND.test(path);
-    // The language's own order of text is that of the bytes, as long as no surrogate is about.
-    const isNext = isPlain && wasPlain ? before < path : comparePaths(before, path) < 0;
+    // The language's own order of text is that of the bytes, as long as one of the two has no surrogate.
+    const isNext = BEYOND.test(path) ? comparePaths(before, path) < 0 : before < path;
     if (!isNext || !folders.hasParentOf(path)) return path;
     if (kind === "d") folders.add(path);
     before = path;
-    wasPlain = isPlain;
   }
   return undefined;
 }

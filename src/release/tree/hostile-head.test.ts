@@ -149,6 +149,8 @@ const INDEXES: readonly [what: string, lines: readonly string[]][] = [
   ["a delta longer than any", [`${delta} ${2 ** 40 + 1}`]],
   ["a delta of no length", [`${delta} 01`]],
   ["a delta with more to say", [`${delta} 1 1`]],
+  ["a line of another kind among its deltas", [`${delta} 1`, `delto ${digestOf("a tree")} 1`]],
+  ["more deltas than are kept", Array.from({ length: 65 }, () => `${delta} 1`)],
 ];
 
 test("no index is written that is not read", () => {
@@ -165,8 +167,13 @@ test("no index is written that is not read", () => {
 });
 
 test("an index that is right is read", () => {
-  const { packs, deltas } = decodeIndex(Buffer.from(`skein-index-1\n${pack}\n${delta} 7\n`));
-  assert.deepEqual([packs, deltas], [[digestOf("a pack")], [{ from: digestOf("a tree"), bytes: 7 }]]);
+  const { packs, deltas } = decodeIndex(Buffer.from(`skein-index-1\n${pack}\n${delta} ${2 ** 40}\n`));
+  assert.deepEqual([packs, deltas], [[digestOf("a pack")], [{ from: digestOf("a tree"), bytes: 2 ** 40 }]]);
+});
+
+test("an index without its first line, or the end of its last, is refused", () => {
+  for (const text of [`skein-index-2\n${pack}\n`, `${pack}\n`, "", `skein-index-1\n${pack}`])
+    assert.throws(() => decodeIndex(Buffer.from(text)), { code: "PACK_CORRUPT" }, text);
 });
 
 for (const [what, lines] of INDEXES) {
