@@ -27,7 +27,10 @@ const ADOPTED_POLL_MS = 40;
 /** What an instance needs of its keeper. */
 export interface Surroundings {
   readonly gates: string;
+  /** @throws SkeinError NOT_FOUND */
   socket(key: string): SocketView;
+  /** Those of them that are held: an earlier keeper's may have been lost. */
+  held(keys: readonly string[]): SocketView[];
   /** Its sockets are about to be passed to an instance. */
   passed(spec: InstanceSpec): void;
   emit(event: KeeperEvent): void;
@@ -152,8 +155,13 @@ export class Instance {
     this.#state = record.state;
     if (this.spec.gate) this.#gate = gateFile(this.#around.gates, this.spec.key);
     if (this.#attached && this.#gate !== "") openGate(this.#gate); // the record comes before the deed
-    if (pid !== undefined) this.#watchAdopted(pid);
-    else if (this.live) this.#afterLoss(record);
+    if (pid === undefined) {
+      if (this.live) this.#afterLoss(record);
+      return;
+    }
+    this.#watchAdopted(pid);
+    // Nobody may ask again: whoever did was answered that it is not known what came of it.
+    if (record.state === "stopping") void this.stop().catch(() => undefined);
   }
 
   async stop(withinMs?: number): Promise<StopResult> {
@@ -316,7 +324,7 @@ export class Instance {
   }
 
   #clientSide(): ClientSide {
-    const sockets = this.spec.sockets.map((key) => this.#around.socket(key));
+    const sockets = this.#around.held(this.spec.sockets);
     const port = Number(this.spec.env["PORT"] ?? 0);
     return {
       ports: new Set([...sockets.map((socket) => socket.port), port].filter((n) => n > 0)),

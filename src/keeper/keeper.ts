@@ -183,6 +183,7 @@ export class Keeper {
     return {
       gates: path.join(this.#run, "gates"),
       socket: (key) => this.#sockets.get(key),
+      held: (keys) => this.#sockets.views().filter(({ key }) => keys.includes(key)),
       passed: ({ key, sockets }) => {
         const used = this.#used(key);
         for (const socket of sockets) if (!used.has(socket)) this.#sockets.restore(socket);
