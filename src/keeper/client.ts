@@ -61,18 +61,20 @@ export class KeeperClient implements AsyncDisposable {
     });
   }
 
-  /** @throws SkeinError KEEPER_UNREACHABLE, KEEPER_PROTOCOL */
-  static async connect(file: string): Promise<KeeperClient> {
+  /** @throws SkeinError KEEPER_UNREACHABLE, KEEPER_PROTOCOL; then no connection is left */
+  static async connect(file: string, withinMs = CALL_MS): Promise<KeeperClient> {
     const socket = await connected(file);
     const client = new KeeperClient(socket);
-    const hello = await client.call("hello", { version: PROTOCOL_VERSION });
-    if (hello.version < PROTOCOL_VERSION) {
-      socket.destroy();
+    try {
+      const hello = await client.call("hello", { version: PROTOCOL_VERSION }, withinMs);
+      if (hello.version >= PROTOCOL_VERSION) return Object.assign(client, { hello });
       throw new SkeinError("KEEPER_PROTOCOL", `the keeper speaks version ${hello.version}`, {
         data: { ...hello },
       });
+    } catch (err) {
+      socket.destroy(); // one that is stopped may be asked again and again
+      throw err;
     }
-    return Object.assign(client, { hello });
   }
 
   /** @throws the op's own errors; KEEPER_UNREACHABLE when no answer comes within `withinMs`, or the connection ends */

@@ -66,7 +66,12 @@ export class KeeperLink implements AsyncDisposable {
     const logFile = path.join(logs, "keeper.log");
     const client = await ensureKeeper({ run, logFile, awaitKeeper, signal });
     client.onEvent = (event) => this.#tell(event);
-    await client.call("events", {});
+    try {
+      await client.call("events", {});
+    } catch (err) {
+      await client[Symbol.asyncDispose](); // heard later, it would tell all events twice
+      throw err;
+    }
     this.#tell({ type: "keeper", lost: client.hello.lost });
     void client.closed.then(async () => {
       this.#client = undefined;
