@@ -73,9 +73,9 @@ async function httpCheck(
     resolve(`${check.path}: ${NO_ANSWER}`);
     request.destroy();
   });
+  request.once("close", callOff); // an answer without end is heard for no longer than one may take to come
   request.end();
   const outcome = await promise;
-  callOff();
   context.signal.throwIfAborted();
   return outcome;
 }
