@@ -12,6 +12,9 @@ test("lines are cut where they end, however they arrive", () => {
     for (let at = 0; at < bytes.length; at += size) read(bytes.subarray(at, at + size));
     assert.deepEqual(got, [{ a: 1 }, { b: "ü" }]);
   }
+  const got: unknown[] = [];
+  lineReader((value) => got.push(value))(text);
+  assert.deepEqual(got, [{ a: 1 }, { b: "ü" }]);
 });
 
 test("a line without end and a line that is no JSON are refused", () => {
@@ -19,6 +22,17 @@ test("a line without end and a line that is no JSON are refused", () => {
   read(Buffer.alloc(LINE_LIMIT_BYTES, 32));
   assert.throws(() => read(Buffer.from(" ")), RangeError);
   assert.throws(() => lineReader(() => undefined)("{no}\n"), SyntaxError);
+});
+
+test("the limit is a line's: many short ones, together or in pieces, may be longer", () => {
+  const got: unknown[] = [];
+  const read = lineReader((value) => got.push(value), 100);
+  for (let n = 0; n < 50; n++) {
+    read(Buffer.from(`"${"x".repeat(70)}"\n"${"y".repeat(40)}`));
+    read(Buffer.from(`${"y".repeat(40)}"\n`));
+  }
+  read(Buffer.from(`"${"z".repeat(30)}"\n`.repeat(20)));
+  assert.equal(got.length, 120);
 });
 
 test("restarts wait twice as long each time, up to a bound, and end at the limit", () => {
@@ -30,6 +44,8 @@ test("restarts wait twice as long each time, up to a bound, and end at the limit
     [[9500, 9600, 9700], 500],
     [[9500, 9600, 9700, 9800], undefined],
     [[1, 2, 3, 4, 5, 6], 100],
+    [[9000], 100],
+    [[9001, 10_000], 400],
     [[10_001, 90_000, 91_000, 92_000], 100],
   ];
   for (const [crashes, delay] of table) assert.equal(restartDelayMs(crashes, restart, 10_000), delay);

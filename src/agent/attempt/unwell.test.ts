@@ -50,6 +50,10 @@ test("a sign since an order's release serves is told with that order, an earlier
   const crashed = [row("web.1", 1, 1, 5)];
   const under = (seconds: number) =>
     unwellOf(crashed, new Replaced(), { order: ORDER, at: T + seconds * 1000 });
-  assert.equal(under(5)?.order, ORDER);
+  assert.deepEqual(under(5), {
+    at: iso(5),
+    message: "web.1 ended by itself (exit status 1)",
+    order: ORDER,
+  });
   assert.equal(under(6)?.order, undefined);
 });
