@@ -1,15 +1,17 @@
-import type { HubEvent, PortEntry, ReleaseView } from "../../api/schemas.ts";
+import type { PortEntry, ReleaseView } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { appAsTyped, shortRelease } from "../../lib/text/ids.ts";
 import { formatBytes } from "../../lib/text/units.ts";
 import { knownNodes, selectNodes, type KnownNode } from "../../operator/nodes/nodes.ts";
 import type { Operator } from "../../operator/identity/operator.ts";
+import { isMeant, portChanges, portKey } from "../../operator/view/port-changes.ts";
 import { saidVersions } from "../../operator/view/said-versions.ts";
 import * as views from "../../operator/view/views.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { appOrSelector, appWord, listing, usage } from "../command/grammar.ts";
 import { columns, oneLine } from "../terminal/io.ts";
+import { progress } from "../terminal/progress.ts";
 import { INTERRUPTED_EXIT } from "../terminal/report-error.ts";
 import { leaveWithReader } from "../terminal/reader-gone.ts";
 import { nodeLines } from "../node/node-bodies.ts";
@@ -182,16 +184,21 @@ const hostPortText = ({ host, port }: PortEntry): string =>
 export async function watchPorts(context: Context): Promise<Result> {
   const { io, globals, signal } = context;
   const operator = await context.operator();
-  const query = { app: appWord(undefined, globals.app) ?? null, env: globals.env ?? null };
-  const names = await namesMeant(context, operator);
-  const isMeant = (entry: PortEntry): boolean => isOf(entry, query) && (names?.has(entry.nodeName) ?? true);
-  const { ports: all, revision } = await views.portsOf(operator, query, signal);
-  const table = new Map(all.filter(isMeant).map((entry) => [portKey(entry), entry]));
-  for (const line of portLines([...table.values()])) io.print(line);
-  for (const [key, value] of table) io.event({ revision, type: "port", key, value });
+  const wish = {
+    app: appWord(undefined, globals.app) ?? null,
+    env: globals.env ?? null,
+    names: await namesMeant(context, operator),
+  };
+  const { ports: all, revision } = await views.portsOf(operator, wish, signal);
+  const table = { ports: all.filter((entry) => isMeant(entry, wish)), revision };
+  for (const line of portLines(table.ports)) io.print(line);
+  for (const value of table.ports) io.event({ revision, type: "port", key: portKey(value), value });
   using _ = leaveWithReader();
-  const events = operator.client.watch(signal, { prefix: "ports", from: revision + 1 });
-  for await (const { event, entry } of changesOf(table, events, isMeant)) {
+  const { tell } = progress(io);
+  const text =
+    "The hub has forgotten some of the changes: the table is read anew, what is other in it follows.";
+  const onGap = (): void => tell({ type: "note", text });
+  for await (const { event, entry } of portChanges(operator, table, wish, { signal, onGap })) {
     io.event({ ...event, type: "port" });
     io.print(`${event.value === null ? "-" : "+"} ${oneLine(portCells(entry).join("  "))}`);
   }
@@ -199,30 +206,6 @@ export async function watchPorts(context: Context): Promise<Result> {
   if (isSkeinError(signal.reason, "INTERRUPTED")) return { exit: INTERRUPTED_EXIT };
   throw signal.reason;
 }
-
-/** What changes of a table, with what came or what went. */
-async function* changesOf(
-  table: Map<string, PortEntry>,
-  events: AsyncIterable<HubEvent>,
-  isMeant: (entry: PortEntry) => boolean,
-): AsyncGenerator<{ readonly event: HubEvent; readonly entry: PortEntry }, void> {
-  for await (const event of events) {
-    if (event.type !== "port") continue;
-    const value = event.value as PortEntry | null;
-    const entry = value ?? table.get(event.key);
-    if (entry === undefined || !isMeant(entry)) continue;
-    if (value === null) table.delete(event.key);
-    else table.set(event.key, value);
-    yield { event, entry };
-  }
-}
-
-const isOf = (
-  { app, env }: PortEntry,
-  query: { readonly app: string | null; readonly env: string | null },
-): boolean => (query.app === null || app === query.app) && (query.env === null || env === query.env);
-
-const portKey = ({ node, instance }: PortEntry): string => `/ports/${node}/${instance}`;
 
 export async function check(
   context: Context,

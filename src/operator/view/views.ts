@@ -159,8 +159,9 @@ export async function portsOf(
   return table;
 }
 
-async function portTable(
-  operator: Operator,
+/** The same, also of an app that nobody knows any more. */
+export async function portTable(
+  operator: Pick<Operator, "client">,
   query: { readonly app: string | null; readonly env: string | null },
   signal: AbortSignal,
 ): Promise<PortTable> {
