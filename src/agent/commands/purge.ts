@@ -20,7 +20,7 @@ export async function* purge(
   const { app } = record;
   const id = namedRelease(args);
   if ((await inUse(context, record)).has(id))
-    throw refused(app, id, "is active, or what this node goes back to");
+    throw refused(app, id, "is active, was ordered lately, or is what this node goes back to");
   if (context.staged.pins(app).includes(id)) throw refused(app, id, "is pinned");
   if (!(await context.releases.isInstalled(app, id))) return;
   const told = troubles(context);
