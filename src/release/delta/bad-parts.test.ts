@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { digestOf } from "../../lib/text/ids.ts";
 import { tempDir } from "../release.fixture.ts";
 import type { Row } from "../tree/rows.ts";
@@ -323,3 +324,23 @@ for (const [what, message, delta] of BLOCKS) {
     await assert.rejects(receive(t, delta), { code: "DELTA_CORRUPT", message });
   });
 }
+
+test("a block that is bad is met in its turn, while the one before it is made", async (t) => {
+  class SlowSink extends HashingSink {
+    made = "";
+    override async space(): Promise<Buffer> {
+      for (let turn = 0; turn < 10; turn++) await setImmediate();
+      this.made += "x";
+      return super.space();
+    }
+  }
+  const sink = new SlowSink();
+  const good = block({ control: bytesOf(METHODS.whole), literal: X(3) });
+  const pieces = async function* () {
+    yield Buffer.concat([ONE, good, bytesOf(64)]);
+  };
+  const content = (): never => assert.fail("nothing old is asked for");
+  const old = { state: { rows: ROWS, times: [1, 2] }, content };
+  await assert.rejects(applyDelta(pieces(), old, sink, t.signal), { message: /unknown flags/ });
+  assert.equal(sink.made, "x");
+});

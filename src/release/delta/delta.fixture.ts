@@ -68,7 +68,7 @@ export class HashingSink implements FreshSink {
     this.#sum = createHash("sha256");
   }
 
-  space(): Buffer {
+  space(): Buffer | Promise<Buffer> {
     return this.#buffer;
   }
 
