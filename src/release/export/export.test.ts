@@ -168,6 +168,22 @@ test("a file takes nothing of other releases' place: it holds what its own relea
   await assertInstalls(t, world, one, TREE);
 });
 
+test("a file that builds on a release takes no good table's place with a bad one", async (t) => {
+  const world = makeWorld(t);
+  const [before, next] = [await world.publish("before", TREE), await world.publish("next", NEXT)];
+  await world.import(before, await world.export(before));
+  const own = await blobsOf(t, await world.export(next, before));
+  const from = { release: releaseId(7), tree: before.tree };
+  for (const name of [`rows/${next.rows}`, `since/${next.since}`]) {
+    const good = own.find((blob) => blob.name === name)?.bytes as Buffer;
+    await world.target.put(name, bytesBlob(good), t.signal);
+    const worse = own.map((blob) => (blob.name === name ? { name, bytes: Buffer.from("bad") } : blob));
+    await assert.rejects(world.import(next, fileOf(worse, from)), { code: "EXPORT_DAMAGED" }, name);
+    assert.deepEqual(await readBlob(world.target, name, 1e6, t.signal), good);
+  }
+  assert.equal(await world.import(next, fileOf(own, from)), true);
+});
+
 interface Blob {
   readonly name: string;
   readonly bytes: Buffer;
@@ -184,13 +200,13 @@ async function blobsOf(t: TestContext, file: Uint8Array): Promise<Blob[]> {
 }
 
 /** A file of these, as somebody may make one. */
-function fileOf(own: readonly Blob[]): Buffer {
+function fileOf(own: readonly Blob[], from: ExportHead["from"] = null): Buffer {
   const blobs = own.map(({ name, bytes }) => ({ name, size: bytes.length, sha256: digestOf(bytes) }));
-  return Buffer.concat([fileWith(blobs), ...own.map(({ bytes }) => bytes)]);
+  return Buffer.concat([fileWith(blobs, from), ...own.map(({ bytes }) => bytes)]);
 }
 
-function fileWith(blobs: readonly object[]): Buffer {
-  const head = Buffer.from(JSON.stringify({ charters: [DOCUMENT], release: DOCUMENT, from: null, blobs }));
+function fileWith(blobs: readonly object[], from: ExportHead["from"] = null): Buffer {
+  const head = Buffer.from(JSON.stringify({ charters: [DOCUMENT], release: DOCUMENT, from, blobs }));
   const length = Buffer.alloc(4);
   length.writeUInt32LE(head.length);
   return Buffer.concat([Buffer.from("skein-export-1\n"), length, head]);
