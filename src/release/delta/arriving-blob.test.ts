@@ -36,6 +36,19 @@ test("a blob that is longer than there is room is kept as far as that goes, and 
   assert.equal(fs.statSync(file).size, 3_000_000);
 });
 
+test("what comes after something that was not kept is not either, though there is room again", async (t) => {
+  const file = path.join(folder(t), "some.delta");
+  const far = origin(3_000_000);
+  const blob = new ArrivingBlob(file);
+  const pieces: Uint8Array[] = [];
+  for await (const piece of blob.read(far, BLOB, t.signal)) {
+    pieces.push(piece);
+    blob.keepAtMost(pieces.length === 1 ? 0 : Infinity);
+  }
+  assert.ok(pieces.length > 3);
+  assert.ok(fs.readFileSync(file).equals(pieces[0] as Uint8Array), "the first alone");
+});
+
 test("new contents tell what room they leave, and refuse what does not fit", (t) => {
   const dir = path.join(folder(t), "fresh");
   using sink = new FreshFiles(dir);

@@ -14,6 +14,8 @@ export class ArrivingBlob {
   readonly #file: string;
   /** So many bytes more may be kept. */
   #room = 0;
+  /** Up to here it is kept. */
+  #end = 0;
 
   constructor(file: string) {
     this.#file = file;
@@ -42,6 +44,7 @@ export class ArrivingBlob {
         at += length;
         yield bytes.subarray(0, length);
       }
+      this.#end = at;
       for await (const piece of depot.get(name, signal, at === 0 ? undefined : { start: at })) {
         this.#keep(fd, piece, at);
         at += piece.length;
@@ -57,12 +60,13 @@ export class ArrivingBlob {
     fs.rmSync(this.#file, { force: true });
   }
 
-  /** Once something was not kept nothing is: the file has no holes. */
+  /** Once something was not kept nothing is, also where there is room again: the file has no holes. */
   #keep(fd: number, piece: Uint8Array, at: number): void {
-    this.#room = piece.length <= this.#room ? this.#room - piece.length : -1;
-    if (this.#room < 0) return;
+    if (at !== this.#end || piece.length > this.#room) return;
     for (let done = 0; done < piece.length;) {
       done += fs.writeSync(fd, piece, done, piece.length - done, at + done);
     }
+    this.#room -= piece.length;
+    this.#end += piece.length;
   }
 }
