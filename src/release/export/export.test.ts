@@ -3,8 +3,9 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import * as fc from "fast-check";
 import { directoryDepot, type DirectoryDepot } from "../../depot/directory/directory.ts";
+import type { Depot } from "../../depot/seam/depot.ts";
 import { isSkeinError } from "../../lib/errors/errors.ts";
-import { digestOf } from "../../lib/text/ids.ts";
+import { digestOf, type Digest } from "../../lib/text/ids.ts";
 import type { Envelope } from "../../trust/document/envelope.ts";
 import { bytesBlob, readBlob } from "../fetch/blobs.ts";
 import { install } from "../install/install.ts";
@@ -18,6 +19,7 @@ import {
   writeTree,
   type Tree,
 } from "../release.fixture.ts";
+import { chunksOf, decodeHead, encodePack, headLength, packName } from "../tree/pack.ts";
 import { decodeExport, encodeExport, type ExportHead } from "./export-file.ts";
 import { gatherExport, keepImport } from "./export-release.ts";
 
@@ -147,7 +149,11 @@ test("a file takes nothing of other releases' place: it holds what its own relea
   const own = await blobsOf(t, await world.export(one));
   const other = await blobsOf(t, await world.export(two));
   const pack = other.find(({ name }) => name.startsWith("packs/"))!;
+  const ownPack = own.find(({ name }) => name.startsWith("packs/"))!;
   const bad = [
+    // What is in these is all of the release's own: another pack's name, and another file's list, are not.
+    { name: pack.name, bytes: ownPack.bytes },
+    withList(ownPack.bytes, digestOf("another file")),
     { name: `index/${two.tree}`, bytes: Buffer.from("skein-index-1\n") },
     { name: pack.name, bytes: Buffer.from("other bytes than its name says") },
     { name: `rows/${two.rows}`, bytes: Buffer.from("0000") },
@@ -166,6 +172,25 @@ test("a file takes nothing of other releases' place: it holds what its own relea
   }
   assert.equal(await world.import(one, fileOf(own)), true);
   await assertInstalls(t, world, one, TREE);
+});
+
+test("the index comes last: until then nobody finds what is there in part", async (t) => {
+  const world = makeWorld(t);
+  const tree = await world.publish("tree", TREE);
+  const staging = directoryDepot(path.join(world.folder, "arrived"));
+  const accept = async (): Promise<void> => await Promise.resolve();
+  const head = await decodeExport(pieces(await world.export(tree)), staging, accept, t.signal);
+  const names: string[] = [];
+  const depot: Depot = {
+    ...world.target,
+    put: async (name, blob, signal) => {
+      names.push(name);
+      await world.target.put(name, blob, signal);
+    },
+  };
+  assert.equal(await keepImport({ tree, head, staging, depot, signal: t.signal }), true);
+  assert.equal(names.indexOf(`index/${tree.tree}`), head.blobs.length - 1);
+  assert.equal(names.length, head.blobs.length);
 });
 
 test("a file that builds on a release takes no good table's place with a bad one", async (t) => {
@@ -197,6 +222,16 @@ async function blobsOf(t: TestContext, file: Uint8Array): Promise<Blob[]> {
   const read = async (name: string): Promise<Buffer> =>
     Buffer.concat(await Array.fromAsync(staging.get(name, t.signal)));
   return await Promise.all(names.map(async (name) => ({ name, bytes: await read(name) })));
+}
+
+/** The same pack, which says of a file that it is made of a part of what is in it. */
+function withList(bytes: Buffer, file: Digest): Blob {
+  const start = headLength(bytes);
+  const { frames, lists } = decodeHead(bytes.subarray(0, start));
+  const packed = frames.map((frame) => ({ length: frame.length, chunks: chunksOf(frame) }));
+  const [list = []] = lists.values();
+  const pack = encodePack(packed, bytes.subarray(start), new Map([...lists, [file, list.slice(0, 2)]]));
+  return { name: packName(pack.id), bytes: Buffer.concat(pack.pieces) };
 }
 
 /** A file of these, as somebody may make one. */
