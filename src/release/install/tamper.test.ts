@@ -136,6 +136,22 @@ test("a file that was tampered with is not linked into the next release", async 
   assert.equal(fs.readFileSync(path.join(copied.dir, "a/one.txt"), "utf8"), "one");
 });
 
+test("what was changed in a large file of an earlier release is fetched for its next version", async (t) => {
+  const world = makeWorld(t);
+  const large = noise(900_000, 7);
+  const first = await world.publish({ large });
+  const { dir } = await world.install(1, first);
+  const file = path.join(dir, "large");
+  fs.chmodSync(file, 0o644);
+  const fd = fs.openSync(file, "r+");
+  fs.writeSync(fd, "changed", 10_000);
+  fs.closeSync(fd);
+  const next = Buffer.concat([large, Buffer.from("and more")]);
+  const second = await world.publish({ large: next }, { previous: first });
+  const installed = await world.install(2, second);
+  assert.ok(fs.readFileSync(path.join(installed.dir, "large")).equals(next));
+});
+
 test("where the app may write to its files nothing is shared; elsewhere all but empty files is", async (t) => {
   const world = makeWorld(t);
   const first = await world.publish({ ...TREE, empty: "" });
