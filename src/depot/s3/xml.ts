@@ -10,7 +10,7 @@ export interface Element {
 const TOKEN =
   /<!\[CDATA\[([\s\S]*?)\]\]>|<[?!][^>]*>|<\/([^\s>]+)\s*>|<([^\s/>]+)(?=[\s/>])[^>]*?(\/?)>|([^<]+)/gy;
 const MAX_DEPTH = 16;
-const ENTITIES: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
+const ENTITIES = new Map(Object.entries({ amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" }));
 
 interface Open {
   readonly name: string;
@@ -72,6 +72,6 @@ function unescape(text: string): string {
   return text.replaceAll(/&(?:#(\d{1,7})|#x([0-9a-fA-F]{1,6})|(\w{1,8}));/g, (whole, decimal, hex, name) => {
     const code = decimal !== undefined ? Number(decimal) : hex !== undefined ? Number.parseInt(hex, 16) : NaN;
     if (code <= 0x10ffff) return String.fromCodePoint(code);
-    return ENTITIES[String(name)] ?? whole;
+    return ENTITIES.get(String(name)) ?? whole;
   });
 }
