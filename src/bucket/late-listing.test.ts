@@ -41,8 +41,47 @@ test("what was removed is in no listing, however late, and what others removed i
   server.catchUp();
   await withdrawRelease(mine, tools(own, t.signal));
   await withdrawRelease(theirs, tools(other, t.signal));
+  const listed = await namesUnder(own, "releases/", t.signal);
+  assert.ok(!listed.includes(releaseName(mine)));
   server.catchUp();
   assert.deepEqual(await namesUnder(own, "releases/", t.signal), []);
+});
+
+test("a listing has all that was written here in its place, once, however much of it comes late", async (t) => {
+  const server = lateListings(directoryDocuments(folder(t)));
+  const own = withLateListing(server);
+  const write = async (name: string) => await own.write(name, Buffer.from(name), {}, t.signal);
+  await write("d/5");
+  await server.write("d/2", Buffer.from("somebody else's"), {}, t.signal);
+  server.catchUp();
+  for (const name of ["d/6", "d/4", "d/1", "d/3", "e/1"]) await write(name);
+  await own.delete("d/3", t.signal);
+  await write("d/3");
+  assert.deepEqual(await namesUnder(own, "d/", t.signal), ["d/1", "d/2", "d/3", "d/4", "d/5", "d/6"]);
+});
+
+test("what was written here is no lie: all of it is looked for, however much it is", async (t) => {
+  const never = withLateListing({
+    ...directoryDocuments(folder(t)),
+    read: async (name) => ({ bytes: Buffer.from(name), etag: name }),
+    write: async (name) => name,
+    list: async function* () {},
+  });
+  const many = Array.from({ length: 200 }, (_, n) => `f/${n + 100}`);
+  for (const name of many) await never.write(name, Buffer.from(name), {}, t.signal);
+  assert.deepEqual(await namesUnder(never, "f/", t.signal), many);
+});
+
+test("a root that was read counts whatever is read after it; one that nobody can read is remade", async (t) => {
+  const cluster = await testCluster();
+  const server = lateListings(directoryDocuments(folder(t)));
+  const place = releasePlace("shop", MADE, release(1));
+  await server.write("root.json", Buffer.from("no root"), {}, t.signal);
+  await publishRelease(place, cluster.envelope, tools(withLateListing(server), t.signal));
+  const own = withLateListing(server);
+  await readRoot(own, undefined, t.signal);
+  await own.read(releaseName(place), undefined, t.signal);
+  assert.deepEqual(await namesUnder(own, "releases/", t.signal), [releaseName(place)]);
 });
 
 test("right listings cost nothing more, and a root that lies leads to a bounded number of reads", async (t) => {

@@ -77,9 +77,13 @@ test("names lead back to what they name", () => {
   }
 });
 
-test("names of anything else are passed over", () => {
+test("names of anything else are passed over, whatever the one thing is that is wrong with them", () => {
   const others = [
-    "releases/My/20261128031502917-x.json",
+    `releases/My/20261128031502917-${ID}.json`,
+    "releases/my/20261128031502917-x.json",
+    `orders/My/default/0000000001-0000000000000001.json`,
+    `orders/my/Default/0000000001-0000000000000001.json`,
+    `orders/my/default/0000000001-${Number.MAX_SAFE_INTEGER + 1}.json`,
     "releases/a/b/20261128031502917-0.json",
     "orders/a/b/1-2.json",
     "orders/a/b/0000000001-0000000000000001.zz.json",
@@ -110,6 +114,6 @@ test("a revision is meant by its name, by the start of it and by the release's i
   }
   assert.ok(!isMeant("20261128031502918", place));
   for (const word of ["my_site", "my_site.", "my_site.x/../y", ".20261128"]) {
-    assert.throws(() => revisionWord(word), { code: "USAGE" });
+    assert.throws(() => revisionWord(word), { code: "USAGE", message: `${word} is no revision` });
   }
 });

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import type { Digest, ReleaseId } from "../lib/text/ids.ts";
 import { charterName, orderName, releaseName, releasePlace } from "./layout.ts";
-import { parseRoot, rootOf, rootText } from "./root.ts";
+import { appIn, orderIn, parseRoot, rootOf, rootText } from "./root.ts";
 
 const id = (n: number): ReleaseId => n.toString(16).padStart(32, "0") as ReleaseId;
 const made = (n: number): string => releaseName(releasePlace("shop", 1_800_000_000_000 + n * 1000, id(n)));
@@ -40,8 +40,18 @@ test("strange names in the bucket change nothing", () => {
   assert.deepEqual(rootOf(["releases/x", "orders/README", "root.json", made(1)]), rootOf([made(1)]));
 });
 
+test("an app or an environment that a root does not name is none, also when every object has one of its name", () => {
+  const called = { app: "constructor", env: "constructor", epoch: 0, seq: 1, digest: null };
+  assert.equal(appIn(rootOf([made(1)]), "constructor"), undefined);
+  assert.equal(orderIn(rootOf([ordered(1)]), "shop", "constructor"), undefined);
+  const root = rootOf([orderName(called)]);
+  assert.equal(appIn(root, "constructor")?.releases.count, 0);
+  assert.equal(orderIn(root, "constructor", "constructor"), orderName(called));
+});
+
 test("a root depends on what is there and not on the order it is listed in", () => {
-  const names = [made(1), made(2), made(7), ordered(1), ordered(2), ordered(1, "prod"), charterName(1)];
+  const other = releaseName(releasePlace("blog", 1_800_000_000_000, id(1)));
+  const names = [made(1), made(7), ordered(1), ordered(2), ordered(1, "prod"), other, charterName(1)];
   fc.assert(
     fc.property(fc.shuffledSubarray(names, { minLength: names.length }), (shuffled) => {
       assert.equal(rootText(rootOf(shuffled)), rootText(rootOf(names)));

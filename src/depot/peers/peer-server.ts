@@ -176,7 +176,7 @@ function wantOf(req: http.IncomingMessage): PieceRange {
   const [, first, last] = /^bytes=(\d{1,15})-(\d{1,15})$/.exec(req.headers.range ?? "") ?? [];
   const [start, end] = [Number(first), Number(last) + 1];
   const isOnePiece = Math.floor(start / PIECE_BYTES) === Math.floor((end - 1) / PIECE_BYTES);
-  if (first !== undefined && end > start && isOnePiece) return { name, start, end };
+  if (end > start && isOnePiece) return { name, start, end };
   throw new SkeinError("BAD_REQUEST", "a peer is asked for a range of one piece");
 }
 

@@ -65,6 +65,22 @@ test("an address that works for a day is signed as in AWS's example", () => {
   assert.match(url, /X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404&/);
 });
 
+test("a session's token is sent, and stands under the signature", () => {
+  const request = { method: "GET", origin: ORIGIN, path: "/test.txt", query: {}, headers: {} };
+  const session: SignFor = { ...by, credentials: { ...by.credentials, sessionToken: "a/token+" } };
+  const headers = signedHeaders(request, EMPTY_SHA256, session);
+  assert.equal(headers["x-amz-security-token"], "a/token+");
+  assert.match(
+    headers["authorization"] ?? "",
+    /SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token,/,
+  );
+  assert.ok(!("x-amz-security-token" in signedHeaders(request, EMPTY_SHA256, by)));
+  const url = new URL(presignedUrl({ ...request, headers: { range: "bytes=0-9" } }, 60, session));
+  assert.equal(url.searchParams.get("X-Amz-Security-Token"), "a/token+");
+  assert.equal(url.searchParams.get("X-Amz-SignedHeaders"), "host;range");
+  assert.equal(pathAndQuery("/a", {}), "/a");
+});
+
 test("all but the unreserved characters is encoded, and a path's slashes stay", () => {
   assert.equal(
     pathAndQuery("/a b/ä+(1)*'!~", { "x y": "&=" }),

@@ -91,6 +91,7 @@ test("at a limit no more is asked for than is taken soon, and all of a range com
   const counting: DepotReader = {
     ...far,
     get: (name, signal, range) => {
+      assert.ok((range?.start ?? 0) <= 3_000_000, "nothing is asked for behind the blob's end");
       asked = range?.end ?? Infinity;
       return far.get(name, signal, range);
     },
@@ -167,6 +168,43 @@ test("what comes in takes turns with what goes out, and an upload that ends give
   await assert.rejects(upload.next(), cut);
   await reading;
   assert.equal(isRead, true);
+});
+
+test("a turn that ends while nobody waits is there for who comes next", async (t) => {
+  const traffic = new Traffic({ atOnce: 1 }, fakeClock(0));
+  for (let n = 0; n < 3; n++) {
+    using _turn = await traffic.turn(t.signal);
+  }
+  const left = AbortSignal.abort(new Error("left"));
+  await assert.rejects(traffic.turn(left), { message: "left" });
+  using _turn = await traffic.turn(t.signal);
+});
+
+test("who leaves in the moment that a turn is handed to them takes it from nobody", async (t) => {
+  const traffic = new Traffic({ atOnce: 1 }, fakeClock(0));
+  const first = await traffic.turn(t.signal);
+  const leaving = new AbortController();
+  const handed = traffic.turn(leaving.signal);
+  let isNext = false;
+  void traffic.turn(t.signal).then(() => (isNext = true));
+  first[Symbol.dispose]();
+  leaving.abort(new Error("left"));
+  (await handed)[Symbol.dispose]();
+  await new Promise(setImmediate);
+  assert.equal(isNext, true);
+});
+
+test("what comes in from others is held to the limit, too", async (t) => {
+  const clock = fakeClock(0);
+  const traffic = new Traffic({ downPerSec: 1_000_000 }, clock);
+  const coming = async function* (): AsyncGenerator<Uint8Array> {
+    for (let n = 0; n < 20; n++) yield new Uint8Array(100_000);
+  };
+  const receive = async (): Promise<void> => {
+    for await (const _ of traffic.receiving(coming(), t.signal)) void _;
+  };
+  await finish(clock, receive());
+  assert.ok(clock.now() > 1800 && clock.now() < 2200, `2 MB at 1 MB/s took ${clock.now()} ms`);
 });
 
 test("who asks in the moment that a turn is handed on waits behind those who waited", async (t) => {
