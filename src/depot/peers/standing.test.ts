@@ -93,6 +93,36 @@ test("nobody is slow while too few are known, or for what took half a second", (
   assert.deepEqual([...made.out()], []);
 });
 
+test("what peers give in the median is found whatever the order they came in, and of one alone there is none", () => {
+  const { made } = standing();
+  made.gave("a", 262_144, 1000);
+  assert.equal(made.patienceMs(262_144), 20_000);
+  for (const [n, ms] of [1, 9000, 10_000, 2].entries()) made.gave(`b${n}`, 262_144, ms);
+  assert.equal(Math.round(made.patienceMs(262_144)), 6000);
+});
+
+test("one quick piece takes a slow peer's faults back: the next pause is as long as the first", () => {
+  const { made, advance } = standing();
+  made.gave("b", 1000, 1);
+  const pauseMs = (): number => {
+    made.failed("a", "gone");
+    let ms = 0;
+    for (; made.out().has("a"); ms += 1000) advance(1000);
+    return ms;
+  };
+  const first = pauseMs();
+  assert.ok(pauseMs() > first);
+  made.gave("a", 1000, 1);
+  assert.equal(pauseMs(), first);
+});
+
+test("a wall is seen only where no peer ever gave anything", () => {
+  const { made } = standing();
+  made.gave("a", 1000, 1);
+  for (const name of ["b", "c", "d", "e"]) made.failed(name, "gone");
+  assert.equal(made.isWalledIn, false);
+});
+
 test("a piece is waited for six times as long as the median took, within bounds", () => {
   const { made } = standing();
   assert.equal(made.patienceMs(262_144), 20_000);

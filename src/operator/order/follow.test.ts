@@ -50,6 +50,8 @@ test("a rollout has ended when it has a verdict", () => {
   assert.equal(endingOf(view("running", [])), undefined);
   for (const phase of ["ok", "failed", "undone", "stuck"] as const)
     assert.equal(endingOf(view(phase, [])), phase);
+  assert.equal(endingOf({ ...view("failed", []), verdict: null }), undefined);
+  assert.equal(endingOf({ ...view("ok", []), verdict: null }), "ok");
 });
 
 /** A hub that is asked for each look. */
@@ -118,6 +120,49 @@ test("a hub that restarts again while a restored one is asked and told what it f
   assert.deepEqual([told.map(({ phase }) => phase), tries], [["ok"], []]);
 });
 
+test("what a hub that is well says is told at once: it is no restart", async (t) => {
+  const { order } = view("ok", []);
+  const no = async (): Promise<never> => await Promise.reject(new SkeinError("UNKNOWN_CLIENT", "no"));
+  const rolloutViews = async function* (): AsyncGenerator<RolloutView> {
+    yield* [];
+    await no();
+  };
+  const clock = { ...systemClock, sleep: async () => assert.fail("waited for") };
+  const followed = async (client: object): Promise<unknown> =>
+    await Array.fromAsync(
+      follow({ clock, client: client as unknown as Operator["client"] }, order, t.signal),
+    );
+  await assert.rejects(followed({ rolloutViews }), { code: "UNKNOWN_CLIENT" });
+  await assert.rejects(followed({ ...older, rollout: no }), { code: "UNKNOWN_CLIENT" });
+  const gone = async (): Promise<never> => await Promise.reject(new SkeinError("NOT_FOUND", "no such order"));
+  const hub = async () => await Promise.resolve({ catchingUp: false });
+  await assert.rejects(followed({ ...older, rollout: gone, hub }), { code: "NOT_FOUND" });
+});
+
+test("a hub that is asked for each look is asked for what is new, and not without a pause", async () => {
+  const asked: unknown[] = [];
+  const slept: number[] = [];
+  let now = 1000;
+  const clock = { now: () => (now += 20), sleep: async (ms: number) => void slept.push(ms) };
+  const views = [view("running", []), { ...view("running", []), revision: 2 }, view("running", [])];
+  const leaving = new AbortController();
+  const rollout = async (_order: unknown, _signal: unknown, news: unknown): Promise<RolloutView> => {
+    asked.push(news);
+    const answer = views.shift() ?? assert.fail("asked by who has left");
+    if (views.length === 0) leaving.abort();
+    return await Promise.resolve(answer);
+  };
+  const operator = { clock, client: { ...older, rollout } as unknown as Operator["client"] };
+  await Array.fromAsync(follow(operator, view("ok", []).order, leaving.signal));
+  const waitMs = 20_000;
+  assert.deepEqual(asked, [
+    { after: -1, waitMs: 0 },
+    { after: 1, waitMs },
+    { after: 2, waitMs },
+  ]);
+  assert.deepEqual(slept, [100, 100, 100]);
+});
+
 test("a deployment that was undone exits 3 and tells where, why, the app's last lines and what serves", () => {
   const error = failureOf(view("undone", [node("n1", {}), failed]), "shop@11111111");
   assert.equal(error?.exit, 3);
@@ -128,7 +173,7 @@ test("a deployment that was undone exits 3 and tells where, why, the app's last 
   assert.deepEqual(error?.data["lines"], ["Error: no", "at x (a.js:1)", "Node.js v26"]);
   assert.equal(error?.data["state"], "It was undone: shop@11111111 serves.");
   assert.equal(error?.data["cause"], "APP_EXITED");
-  assert.match(error?.hint ?? "", /skein logs shop --on n2$/);
+  assert.equal(error?.hint, "See what it said: skein logs shop --on n2");
   const late = failureOf(view("undone", [{ ...failed, code: "HEALTH_TIMEOUT" }]), null);
   assert.match(late?.hint ?? "", /raise health\.ready\.within.* skein logs shop/);
   const told = failureOf(view("undone", [{ ...failed, hint: "Use handover: port or gap." }]), null);
@@ -157,6 +202,38 @@ test("an undo that could not reach every node needs a human", () => {
     "Not every node could be taken back; one that is away is taken back when it comes.",
   );
   assert.equal(failureOf(view("stuck", [away], "NODES_ABSENT"), null)?.code, "NODES_ABSENT");
+});
+
+test("what goes on, and what ended well, is no failure", () => {
+  assert.equal(failureOf(view("ok", []), null), undefined);
+  assert.equal(failureOf(view("running", [failed]), null), undefined);
+});
+
+test("a failure is told of the node that refused, or that the rollout names, else of the app", () => {
+  const refused = node("n2", { verdict: "refused", code: "ENV_CONFLICT", message: "it holds another" });
+  assert.equal(
+    failureOf(view("undone", [node("n1", {}), refused]), null)?.message,
+    "shop failed on n2: it holds another",
+  );
+  const said = (message: string | null) =>
+    failureOf({ ...view("undone", [node("n1", {})]), verdict: { ok: false, code: null, message } }, null);
+  assert.equal(said("n1: it crashed")?.message, "shop failed on n1: it crashed");
+  assert.match(said("n1: it crashed")?.hint ?? "", /^See what it said: skein logs shop --on n1$/);
+  assert.equal(said("n3: it crashed")?.message, "shop failed: n3: it crashed");
+  assert.equal(said(null)?.message, "shop failed: it failed");
+  assert.equal(said(null)?.hint, "See what it said: skein logs shop");
+});
+
+test("a code that this version does not know, or that says something else, is told as what it comes to", () => {
+  for (const code of [null, "FROM_A_LATER_VERSION"]) {
+    assert.equal(failureOf(view("failed", [], code), null)?.code, "UNDO_INCOMPLETE");
+    assert.equal(failureOf(view("stuck", [], code), null)?.code, "UNDO_INCOMPLETE");
+    const hint = failureOf(view("undone", [{ ...failed, code }]), null)?.hint;
+    assert.equal(hint, "See what it said: skein logs shop --on n2");
+  }
+  assert.equal(failureOf(view("stuck", [], "HEALTH_TIMEOUT"), null)?.exit, 5);
+  const absent = failureOf(view("failed", [], "NODES_ABSENT"), "shop@11111111");
+  assert.equal(absent?.data["state"], "Nothing was started; it goes on by itself when they come.");
 });
 
 test("a message without an app's lines is its own reason", () => {
