@@ -313,6 +313,21 @@ test("it keeps to its bytes: what was used longest ago goes first", async (t) =>
   assert.deepEqual(fs.readdirSync(path.join(dir, "packs")), []);
 });
 
+test("what is larger than the whole cache, or than what it may be at present, drives nothing out", async (t) => {
+  const near = cacheIn(tempDir(t), 200_000);
+  const names = async (): Promise<string[]> => (await near.blobs()).map(({ name }) => name);
+  await near.write("packs/a", 0, randomBytes(50_000), true);
+  await near.write("packs/b", 0, randomBytes(PIECE_BYTES), true);
+  assert.deepEqual(await names(), ["packs/a"]);
+  {
+    using _room = await near.giveWay(10);
+    await near.write("packs/c", 0, randomBytes(50_000), true);
+    assert.deepEqual(await names(), [], "what was needed elsewhere is not taken back");
+  }
+  await near.write("packs/c", 0, randomBytes(50_000), true);
+  assert.deepEqual(await names(), ["packs/c"]);
+});
+
 test("what is written at once fills its bytes, and no more, and meets no folder that goes with its last piece", async (t) => {
   const dir = tempDir(t);
   const most = 12;
