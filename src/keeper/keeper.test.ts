@@ -193,6 +193,42 @@ test("a crashing instance is started again with backoff, up to its limit, and th
   await assert.rejects(new Promise((_, reject) => refused.once("error", reject)), { code: "ECONNREFUSED" });
 });
 
+test("a socket stays open when one of two that share it is given up, and neither is forgotten or replaced while it runs", async (t) => {
+  const f = await keeperFor(t);
+  const { port, key } = await f.keeper.call("listen", { socket: tcp() });
+  const serves = spec(f.home, { key: "app/1/web.2", sockets: [key] });
+  await f.keeper.call("start", { instance: serves });
+  const restart = { backoffMinMs: 1, backoffMaxMs: 1, limit: 0, limitWithinMs: 60_000 };
+  await f.keeper.call("start", { instance: spec(f.home, { argv: ["false"], sockets: [key], restart }) });
+  const isGivenUp = (): boolean =>
+    f.events.some((event) => event.type === "exited" && event.state === "failed");
+  await eventually("its end", isGivenUp);
+  const client = net.connect(port, "127.0.0.1");
+  await once(client, "connect");
+  client.destroy();
+  await assert.rejects(f.keeper.call("start", { instance: serves }), { code: "CONFLICT" });
+  await assert.rejects(f.keeper.call("forget", { key: serves.key }), { code: "CONFLICT" });
+  await f.keeper.call("forget", { key: "app/1/web.1" });
+  const { instances } = await f.keeper.call("list", {});
+  assert.deepEqual(
+    instances.map((one) => [one.spec.key, one.state]),
+    [[serves.key, "running"]],
+  );
+});
+
+test("an instance that is stopped while it waits for its restart is not started again", async (t) => {
+  const f = await keeperFor(t);
+  const restart = { backoffMinMs: 400, backoffMaxMs: 400, limit: 9, limitWithinMs: 60_000 };
+  const instance = spec(f.home, { argv: ["/bin/sh", "-c", "echo run; exit 7"], restart });
+  await f.keeper.call("start", { instance });
+  await eventually("its crash", () => f.events.some((event) => event.type === "exited"));
+  const result = await f.keeper.call("stop", { key: instance.key });
+  assert.deepEqual([result.forced, result.exit?.code], [false, 7]);
+  await sleep(600);
+  assert.deepEqual(lines(f), ["run"]);
+  assert.equal((await f.keeper.call("list", {})).instances[0]?.state, "stopped");
+});
+
 test("how an instance crashed is told while it runs again, until somebody starts it anew", async (t) => {
   const f = await keeperFor(t);
   const once = 'if [ -e "$0" ]; then exec sleep 60; fi; touch "$0"; exit 7';
@@ -425,6 +461,11 @@ test("notes outlive the keeper that took them", async (t) => {
     signal: t.signal,
   });
   assert.deepEqual((await next.call("list", {})).notes, { registry: "http://127.0.0.1:1/x" });
+  await assert.rejects(next.call("note", { key: "long", value: "x".repeat(65_537) }), {
+    code: "BAD_REQUEST",
+  });
+  await next.call("note", { key: "registry", value: "" });
+  assert.deepEqual((await next.call("list", {})).notes, {});
 });
 
 test("what a keeper holds may be more than a line to it", async (t) => {
