@@ -56,6 +56,15 @@ test("a unix socket takes the place of a leftover file, is open to all who reach
   assert.deepEqual(held.views(), []);
 });
 
+test("a UDP socket takes datagrams on the port that is told, and no connections", (t) => {
+  const held = heldFor(t);
+  const { port, inode } = held.listen(tcp({ protocol: "udp" }));
+  assert.ok(port > 0);
+  const rows = fs.readFileSync("/proc/self/net/udp", "utf8").trim().split("\n");
+  const own = rows.map((row) => row.trim().split(/\s+/)).find((columns) => columns[9] === String(inode));
+  assert.equal(own?.[1]?.split(":")[1], port.toString(16).toUpperCase().padStart(4, "0"));
+});
+
 test("a socket of an earlier keeper is held by the descriptor copied from who has it", (t) => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ks-"));
   atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
