@@ -9,6 +9,7 @@ import { countIn } from "../../lib/text/count-in.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { retryDelayMs } from "../../lib/time/retry.ts";
 import { type RequestOptions, jsonOf } from "../../trust/connection/http-client.ts";
+import { untilHeard } from "../../trust/connection/until-heard.ts";
 import { checkBlobName } from "../seam/blob-name.ts";
 import { ListBound } from "../seam/list-bound.ts";
 import { PACE, paced, PROGRESS_BYTES, type Pace } from "../seam/pace.ts";
@@ -61,9 +62,9 @@ export function httpDepot(transport: BlobTransport, options: HttpDepotOptions = 
     get name() {
       return transport.name;
     },
-    has: async (names, signal) => await has(transport, names, signal),
+    has: async (names, signal) => await has(transport, patience, names, signal),
     get: (name, signal, range) => get(transport, patience, name, signal, range),
-    list: (prefix, signal) => list(transport, prefix, signal),
+    list: (prefix, signal) => list(transport, patience, prefix, signal),
     put: async (name, blob, signal) => {
       checkBlobName(name);
       await put(transport, patience, name, blob, signal);
@@ -80,6 +81,7 @@ type Patience = Required<HttpDepotOptions>;
 
 async function has(
   transport: BlobTransport,
+  { clock }: Patience,
   names: readonly string[],
   signal: AbortSignal,
 ): Promise<ReadonlySet<string>> {
@@ -88,8 +90,9 @@ async function has(
   for (let at = 0; at < names.length; at += NAMES_AT_ONCE) {
     const body = JSON.stringify({ names: names.slice(at, at + NAMES_AT_ONCE) });
     const headers = { "content-type": "application/json" };
-    const response = await transport.raw({ method: "POST", path: "/v1/depot/has", headers, body, signal });
-    const { have } = (await jsonOf(response)) as { have: string[] };
+    const request = { method: "POST", path: "/v1/depot/has", headers, body, signal };
+    const ask = async (): Promise<unknown> => await jsonOf(await transport.raw(request));
+    const { have } = (await untilHeard(ask, { clock, signal })) as { have: string[] };
     for (const name of have) found.add(name);
   }
   return found;
@@ -97,6 +100,7 @@ async function has(
 
 async function* list(
   transport: BlobTransport,
+  { clock }: Patience,
   prefix: string,
   signal: AbortSignal,
 ): AsyncGenerator<string, void> {
@@ -105,8 +109,11 @@ async function* list(
     const { limit } = firstPage(prefix);
     const query = { prefix, after, ...(after === "" ? { limit: String(limit) } : {}) };
     const path = `/v1/depot/list?${new URLSearchParams(query).toString()}`;
-    const told = await transport.told?.(path);
-    const page = (told?.body ?? (await jsonOf(await transport.raw({ method: "GET", path, signal })))) as Page;
+    const ask = async (): Promise<unknown> => {
+      const told = await transport.told?.(path);
+      return told?.body ?? (await jsonOf(await transport.raw({ method: "GET", path, signal })));
+    };
+    const page = (await untilHeard(ask, { clock, signal })) as Page;
     bound.page(page.names.length);
     yield* page.names;
     after = page.next;

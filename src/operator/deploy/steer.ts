@@ -2,13 +2,12 @@ import { randomUUID } from "node:crypto";
 import type { Steering } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { appAsTyped, shortRelease, type Digest } from "../../lib/text/ids.ts";
-import { retry } from "../../lib/time/retry.ts";
 import { refuseSteering } from "../../rollout/steer.ts";
 import { ask, type Answer } from "../ask/ask.ts";
 import { announce } from "../tell/dry-run.ts";
 import { isHere, knownNodes } from "../nodes/nodes.ts";
 import type { Operator } from "../identity/operator.ts";
-import { NotConnected } from "../../trust/connection/tls.ts";
+import { untilHeard } from "../../trust/connection/until-heard.ts";
 import { refuseUnauthorised, type HeldOrder } from "../order/order.ts";
 
 const DEEDS: Readonly<Record<Steering, string>> = {
@@ -74,16 +73,11 @@ async function said(
   const id = randomUUID();
   let wasSent = false;
   try {
-    await retry(async () => await client.steerRollout(digest, word, id, signal), {
-      tries: 4,
-      baseMs: 500,
-      maxMs: 5000,
-      random: Math.random,
+    await untilHeard(async () => await client.steerRollout(digest, word, id, signal), {
       clock,
       signal,
-      worthRetrying: (err) => {
-        wasSent ||= !(err instanceof NotConnected);
-        return wasSent && isSkeinError(err, "HUB_UNREACHABLE");
+      onLost: () => {
+        wasSent = true;
       },
     });
   } catch (err) {

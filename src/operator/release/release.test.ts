@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { systemClock } from "../../lib/time/clock.ts";
 import type { Depot } from "../../depot/seam/depot.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { httpDepot } from "../../depot/http/http-depot.ts";
 import { GRACE_MS } from "../../release/tree/published.ts";
 import { noise, plainSource, writeTree } from "../../release/release.fixture.ts";
@@ -59,6 +60,31 @@ test("what a collection takes out of use between a publisher's look and its rele
   const { posted, release } = await begun;
   await posted;
   assert.ok(await isStored(depot, release, signal));
+});
+
+test("a release whose publishing was answered, and the answer lost, is sent again", async (t) => {
+  const { operator, dir, signal } = await cluster(t);
+  const source = plainSource(writeTree(path.join(dir, "app"), { small: "small" }));
+  const lost = new SkeinError("HUB_UNREACHABLE", "did not answer within 30000 ms");
+  let sent = 0;
+  for (const name of ["postRelease", "release"] as const) {
+    const whole = operator.client[name].bind(operator.client) as (...args: unknown[]) => Promise<unknown>;
+    let isFirst = true;
+    t.mock.method(operator.client, name, async (...args: unknown[]) => {
+      sent += name === "postRelease" ? 1 : 0;
+      const answer = await whole(...args).catch((err: unknown) => {
+        if (!isFirst) throw err;
+      });
+      if (!isFirst) return answer;
+      isFirst = false;
+      throw lost;
+    });
+  }
+  const quick = { ...operator, clock: { ...operator.clock, sleep: async () => await Promise.resolve() } };
+  const depot = httpDepot(operator.client);
+  const { id } = await makeRelease(quick, { source, app: "app", depot, signal });
+  assert.equal(sent, 2);
+  assert.ok((await operator.client.releases({ app: "app" }, signal)).some((one) => one.id === id));
 });
 
 test("what is damaged in a hub's depot is found from afar and removed, and sent again by who publishes", async (t) => {

@@ -18,6 +18,7 @@ import { formatBytes } from "../../lib/text/units.ts";
 import { seal, type Envelope } from "../../trust/document/envelope.ts";
 import { asText, timeOf } from "../../trust/document/fields.ts";
 import { droppedSigners, underChain } from "../../trust/charter/chain.ts";
+import { untilHeard } from "../../trust/connection/until-heard.ts";
 import { openRelease } from "../../trust/orders/orders.ts";
 import { toBeDone, type Deed } from "../tell/dry-run.ts";
 import { cacheDir } from "../identity/home.ts";
@@ -140,11 +141,14 @@ export async function beginRelease(operator: Operator, options: MakeOptions): Pr
   });
   const id = releaseIdOf({ app, tree: published.tree, commit: source.commit });
   const blobs = depot.gathered();
-  const same = await earlier(operator, options, id).catch(async (err: unknown) => {
-    // However this ends, nothing is on its way any more then.
-    await depot.settled();
-    throw err;
-  });
+  const hearing = { clock, signal };
+  const same = await untilHeard(async () => await earlier(operator, options, id), hearing).catch(
+    async (err: unknown) => {
+      // However this ends, nothing is on its way any more then.
+      await depot.settled();
+      throw err;
+    },
+  );
   if (same !== undefined) {
     const release = openRelease(charter, same.release, now).body;
     return { id, release, already: true, published, posted: toldLater(putApart(depot, blobs, signal)) };
@@ -166,7 +170,8 @@ export async function beginRelease(operator: Operator, options: MakeOptions): Pr
     return { id, release, already: false, published, posted: Promise.resolve() };
   const sealed = await seal("release.1", release, [signer]);
   const posted = depot.settled().then(async () => {
-    const { stored } = await client.postRelease(sealed, signal, blobs).catch(async (err: unknown) => {
+    const post = async (): Promise<ReleaseView> => await client.postRelease(sealed, signal, blobs);
+    const { stored } = await untilHeard(post, hearing).catch(async (err: unknown) => {
       if (blobs.length === 0 || !isSkeinError(err, "BAD_REQUEST")) throw err;
       await putApart(depot, blobs, signal); // a hub that knows of no blobs there
       return await client.postRelease(sealed, signal);
