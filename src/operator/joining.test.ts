@@ -107,6 +107,27 @@ test("a hub that stays away is not waited for for ever, and what it said of a ti
   assert.equal(pauses, 14);
 });
 
+test("a machine that starts before its clock is right waits until that is set, and joins then", async (t) => {
+  const at = await cluster(t);
+  const { signal } = at;
+  const wish = { name: "web1", labels: {}, replace: null, validMs: 60_000 };
+  const { line } = await invite(at.operator, wish, signal);
+  const said: string[] = [];
+  let waits = 0;
+  const clock = {
+    now: () => (waits < 70 ? 0 : Date.now()),
+    sleep: async () => await Promise.resolve(void (waits += 1)),
+  };
+  const paths = pathsFrom({ SKEIN_HOME: path.join(at.dir, "web1") });
+  const log = jsonLog((text) => said.push(text));
+  await joinNode({ paths, name: "host", join: line, clock, log, signal });
+  assert.equal(waits, 70);
+  assert.deepEqual(
+    said.map((text) => (JSON.parse(text) as { msg: string }).msg),
+    ["waiting for this machine's clock, or the hub's, to be set; then it joins", "joined"],
+  );
+});
+
 test("a machine that belongs to one cluster does not take another's line for done", async (t) => {
   const [at, other] = [await cluster(t), await cluster(t)];
   const wish = { name: "web1", labels: {}, replace: null, validMs: 60_000 };

@@ -17,7 +17,9 @@ import type { WriteFile } from "./reserve.ts";
  * A hub holds an address to a rate as long as it does not know who calls: many machines behind one wait for their turn.
  * One that was restored lets nobody in before its nodes told it who is.
  */
-const TURN = { tries: 60, baseMs: 500, maxMs: 10_000, random: Math.random };
+const TURN = { tries: Infinity, baseMs: 500, maxMs: 10_000, random: Math.random };
+/** So often it is asked in all; a wrong clock is waited for as long as it is wrong. */
+const TURNS = 60;
 /** So often in a row a hub, or a bucket, may be silent: it is back in less than the two minutes that these tries take. */
 const SILENT_TRIES = 15;
 
@@ -118,10 +120,21 @@ async function joinNow(options: OpenNodeOptions, stateDir: string, keys: NodeKey
 /**
  * What the hub says of a ticket is its last word. One that is silent or goes down has said nothing yet, and takes the
  * same enrolment again. A bucket that does not answer has said nothing either.
+ * Many a machine starts before its clock is right.
  */
 function passing(log: Log): (err: unknown) => boolean {
-  let silent = 0;
+  let [silent, turns] = [0, 0];
+  let isClockTold = false;
   return (err) => {
+    if (isSkeinError(err, "DOC_FROM_FUTURE")) {
+      if (!isClockTold)
+        log.warn("waiting for this machine's clock, or the hub's, to be set; then it joins", {
+          "err.message": err.message,
+        });
+      isClockTold = true;
+      return true;
+    }
+    if ((turns += 1) >= TURNS) return false;
     if (isSkeinError(err, "TOO_MANY", "HUB_CATCHING_UP")) {
       silent = 0;
       log.warn("the hub lets nobody in now; trying again", { "err.message": err.message });
