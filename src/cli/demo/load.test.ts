@@ -4,6 +4,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import test from "node:test";
 import timers from "node:timers/promises";
+import { Worker } from "node:worker_threads";
 import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { resultOf } from "./demo-bodies.ts";
 import { LATE_MS, Load, type LoadReport } from "./load.ts";
@@ -49,6 +50,34 @@ test("a clock that is set meanwhile makes no answer late, and no more requests",
   const report = await someLoad(load);
   assert.equal(report.lost, 0, JSON.stringify(report));
   assert.ok(report.sent < 1000, JSON.stringify(report));
+});
+
+test("what this process itself was held up is nobody's loss", async (t) => {
+  // On a thread of its own: it goes on, and ends idle connections, while this one stands still.
+  const program = `
+    const { parentPort } = require("node:worker_threads");
+    const server = require("node:http").createServer({ keepAliveTimeout: 600, keepAliveTimeoutBuffer: 0 });
+    server.on("request", (request, response) => {
+      response.writeHead(200, { connection: request.headers.connection, "keep-alive": "timeout=5" }).end("beep");
+    });
+    server.listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port));`;
+  const worker = new Worker(program, { eval: true });
+  atEnd(t, async () => await worker.terminate());
+  const [port] = (await once(worker, "message")) as [number];
+  const load = new Load({
+    targets: [{ host: "127.0.0.1", port }],
+    perSecond: 100,
+    right: (text) => text === "beep",
+  });
+  load.start();
+  await timers.setTimeout(300);
+  assert.equal((await load.report()).lost, 0);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LATE_MS + 500);
+  await timers.setTimeout(300);
+  const report = await load.report();
+  load.stop();
+  assert.equal(report.lost, 0, JSON.stringify(report));
+  assert.ok(report.sent > 0 && report.sent < 150, JSON.stringify(report));
 });
 
 test("wrong text, wrong status, a cut body, a reset, a refusal and a late answer are each lost", async (t) => {
