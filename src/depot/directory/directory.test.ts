@@ -45,10 +45,35 @@ test("an upload is taken in pieces, and says how far it is", async (t) => {
   assert.equal((await depot.has(["packs/a"], t.signal)).size, 1);
 });
 
-test("more bytes than announced are refused", async (t) => {
+test("more bytes than announced are refused, and read no further", async (t) => {
   const depot = directoryDepot(tempDir(t));
   const blob = { size: 3, sha256: "0".repeat(64) };
-  await assert.rejects(depot.append("a", blob, 0, once(Buffer.from("1234"))), { code: "CHUNK_CORRUPT" });
+  const endless = async function* (): AsyncGenerator<Buffer> {
+    yield Buffer.from("1234");
+    assert.fail("asked for more");
+  };
+  await assert.rejects(depot.append("a", blob, 0, endless()), { code: "CHUNK_CORRUPT" });
+});
+
+test("a blob that is shorter than announced is refused, and is not there", async (t) => {
+  const depot = directoryDepot(tempDir(t));
+  const bytes = Buffer.from("hello");
+  const blob = { size: bytes.length + 1, sha256: sha256(bytes), open: () => once(bytes) };
+  await assert.rejects(depot.put("packs/a", blob, t.signal), { code: "CHUNK_CORRUPT" });
+  assert.equal((await depot.has(["packs/a"], t.signal)).size, 0);
+});
+
+test("neither what an upload is said to hash to nor a prefix leads out of the depot's folder", async (t) => {
+  const dir = tempDir(t);
+  const depot = directoryDepot(path.join(dir, "depot"));
+  fs.writeFileSync(path.join(dir, "outside"), "");
+  for (const hash of ["", "x".repeat(64), "../../../outside", `${"0".repeat(64)}/../outside`]) {
+    const blob = { size: 1, sha256: hash };
+    await assert.rejects(depot.append("a", blob, 0, once(Buffer.from("a"))), { code: "BAD_REQUEST" }, hash);
+    await assert.rejects(depot.uploaded("a", hash), { code: "BAD_REQUEST" }, hash);
+  }
+  for (const prefix of ["../", "../../", "packs/../../"])
+    await assert.rejects(Array.fromAsync(depot.list(prefix, t.signal)), { code: "BAD_REQUEST" }, prefix);
 });
 
 test(
