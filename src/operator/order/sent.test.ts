@@ -89,7 +89,7 @@ test("what was signed and did not arrive is sent again before anything else, as 
   assert.equal(posted.length, 2, "once");
 });
 
-test("what a hub takes no order for now is kept, also when it is sent again", async (t) => {
+test("what a hub refuses as it is just then is kept, also when it is sent again", async (t) => {
   const { operator, one, answers, posted, earlier, isLeft } = await world(t);
   answers.push(...cutOff());
   await assert.rejects(send(operator, one, t.signal), { code: "HUB_UNREACHABLE" });
