@@ -4,7 +4,8 @@ import path from "node:path";
 import type { TestContext } from "node:test";
 import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { directoryDepot, type DirectoryDepot } from "../depot/directory/directory.ts";
-import type { ReleaseId } from "../lib/text/ids.ts";
+import { digestOf, type ChunkId, type ReleaseId } from "../lib/text/ids.ts";
+import type { ChunkRef } from "./tree/pack.ts";
 import type { SourceEntry, SourceFile, TreeSource } from "./tree/tree-source.ts";
 import { install, type InstallOptions, type Installed } from "./install/install.ts";
 import { publish, type Published, type PublishOptions } from "./publish/publish.ts";
@@ -81,6 +82,12 @@ export function noise(length: number, seed = 1): Buffer {
   }
   return bytes;
 }
+
+/** These bytes as one chunk. */
+export const refOf = (bytes: Buffer): ChunkRef => ({
+  id: digestOf(bytes) as string as ChunkId,
+  length: bytes.length,
+});
 
 /** A source in memory's stead: the folder `dir`, read the plainest way. */
 export function plainSource(dir: string): TreeSource {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { directoryDepot, type DirectoryDepot } from "../../depot/directory/directory.ts";
-import { digestOf, type ChunkId, type Digest } from "../../lib/text/ids.ts";
+import { digestOf, type Digest } from "../../lib/text/ids.ts";
 import { bytesBlob, putCompressed } from "../fetch/blobs.ts";
-import { noise, tempDir } from "../release.fixture.ts";
+import { noise, refOf, tempDir } from "../release.fixture.ts";
 import { MIN_CHUNK } from "../tree/gear.ts";
 import { compressFrame, encodePack, packName, type ChunkRef } from "../tree/pack.ts";
 import type { PublishedTree } from "../tree/published.ts";
@@ -11,11 +11,6 @@ import { encodeIndex, indexName } from "../tree/release-index.ts";
 import { treeIdOf, type Row } from "../tree/rows.ts";
 import { eachSegment, encodeRoot } from "../tree/segments.ts";
 import { verifyTree } from "./verify-tree.ts";
-
-const refOf = (bytes: Buffer): ChunkRef => ({
-  id: digestOf(bytes) as string as ChunkId,
-  length: bytes.length,
-});
 
 /** Whatever rows and lists somebody wants to have signed and stored, in one pack with these chunks. */
 async function store(

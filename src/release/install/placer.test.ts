@@ -2,19 +2,13 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { digestOf, type ChunkId } from "../../lib/text/ids.ts";
+import { digestOf } from "../../lib/text/ids.ts";
 import { Pauses } from "../../lib/async/pauses.ts";
-import { noise, tempDir } from "../release.fixture.ts";
-import type { ChunkRef } from "../tree/pack.ts";
+import { noise, refOf, tempDir } from "../release.fixture.ts";
 import { Placer } from "./placer.ts";
 import type { PlannedFile } from "./planned-file.ts";
 
 const CHUNK = 64 * 1024;
-const refOf = (bytes: Buffer): ChunkRef => ({
-  id: digestOf(bytes) as string as ChunkId,
-  length: bytes.length,
-});
-
 /**
  * @param left what an earlier try left of the file
  * @param content what the signed row says that it is

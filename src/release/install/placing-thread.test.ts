@@ -5,10 +5,10 @@ import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { atEnd } from "../../lib/testing/at-end.fixture.ts";
-import { digestOf, type ChunkId } from "../../lib/text/ids.ts";
+import { digestOf } from "../../lib/text/ids.ts";
 import { Pauses } from "../../lib/async/pauses.ts";
-import { makeWorld, noise, readTree, releaseId, tempDir, type Tree } from "../release.fixture.ts";
-import { compressFrame, type ChunkRef, type FrameRef } from "../tree/pack.ts";
+import { makeWorld, noise, readTree, refOf, releaseId, tempDir, type Tree } from "../release.fixture.ts";
+import { compressFrame, type FrameRef } from "../tree/pack.ts";
 import { Placer } from "./placer.ts";
 import type { PlannedFile } from "./planned-file.ts";
 import { PlacingThread } from "./placing-thread.ts";
@@ -52,9 +52,6 @@ class Stage {
     return { row, index: this.#files++, file: path.join(this.dir, name), time: TIME };
   }
 }
-
-const idOf = (content: Buffer): ChunkId => digestOf(content) as string as ChunkId;
-const refOf = (content: Buffer): ChunkRef => ({ id: idOf(content), length: content.length });
 
 test("whole files are put down with mode, time and inode, wherever the same content is wanted", async (t) => {
   const stage = new Stage(t);
@@ -147,7 +144,7 @@ test("when it ends, what it had is wanted again, and it takes nothing more", asy
   await assert.rejects(async () => await taken, { code: "IO" });
   await ended;
   assert.equal(stage.thread.takeFrame(frame.ref, frame.bytes()), undefined);
-  assert.deepEqual([...stage.placer.wanted], [idOf(one)]);
+  assert.deepEqual([...stage.placer.wanted], [refOf(one).id]);
 });
 
 /** More files than are worth a second thread, of every kind. */
