@@ -4,6 +4,7 @@ import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
 import timers from "node:timers/promises";
+import { ConnectionTurns } from "../../trust/connection/connection-turns.ts";
 import { drained } from "../../lib/async/drained.ts";
 import { errnoOf, messageOf, SkeinError } from "../../lib/errors/errors.ts";
 import { PACE, paced, type Pace } from "../seam/pace.ts";
@@ -45,7 +46,7 @@ export interface Line extends Disposable {
   exchange(request: Outgoing): Promise<Answer>;
 }
 
-const MAX_SOCKETS = 32;
+export const MAX_SOCKETS = 32;
 /** Bodies from this size on are sent when the server has said that it wants them. */
 const ASK_FROM_BYTES = 1024 * 1024;
 /** Servers that know nothing of `Expect` stay silent. */
@@ -53,24 +54,35 @@ const ASK_MS = 1000;
 
 /** Keeps connections to one server open. `ca`: certificates that are trusted besides the built-in ones. */
 export function openLine(secure: boolean, ca: readonly string[] | undefined, patience: Patience): Line {
-  const settings = { keepAlive: true, maxSockets: MAX_SOCKETS, proxyEnv: process.env };
+  const turns = new ConnectionTurns(MAX_SOCKETS, false);
+  const settings = { keepAlive: true, proxyEnv: process.env };
   const agent = secure
     ? new https.Agent({ ...settings, ...(ca === undefined ? {} : { ca: [...ca] }) })
     : new http.Agent(settings);
   const open = secure ? https.request : http.request;
   return {
-    exchange: async (request) => await exchange(open, agent, request, patience),
+    exchange: async (request) => {
+      const end = turns.takeFree() ?? (await turns.take(request.signal));
+      try {
+        return await exchange(open, agent, request, patience, () => setImmediate(end));
+      } catch (err) {
+        end();
+        throw err;
+      }
+    },
     [Symbol.dispose]: () => {
       agent.destroy();
     },
   };
 }
 
+/** @param onOver told when the answer was read or discarded */
 async function exchange(
   open: typeof http.request,
   agent: http.Agent,
   request: Outgoing,
   patience: Patience,
+  onOver: () => void,
 ): Promise<Answer> {
   const { method, url, headers, body, signal } = request;
   signal.throwIfAborted();
@@ -89,6 +101,7 @@ async function exchange(
     req.destroy();
   });
   const response = await answered.promise;
+  response.once("close", onOver);
   const discard = (): void => {
     response.on("error", () => undefined);
     response.destroy();

@@ -10,17 +10,20 @@ const PATIENCE = 3;
 const LEAST_MS = 20;
 
 /**
- * Turns on few connections. A handshake costs both ends more than a short request does, so another connection is opened
- * only where a request has waited for its turn for several times as long as opening the first one took:
+ * Turns on at most so many connections. Requests wait here, and not in Node's agent: what waits there hears neither of its
+ * own end nor of a server that is gone (it only looks for the next one when a connection closes, and of several one does).
+ *
+ * Who is thrifty begins with one: a handshake costs both ends more than a short request does, so another connection is
+ * opened only where a request has waited for its turn for several times as long as opening the first one took:
  *
  *   patience = max(3 * opening, 20 ms)
  *
- * Short requests take turns; long ones get connections of their own one after the other, up to `most`.
+ * Short requests take turns then; long ones get connections of their own one after the other, up to `most`.
  */
 export class ConnectionTurns {
   readonly #most: number;
   readonly #now: () => number;
-  #width = 1;
+  #width: number;
   #busy = 0;
   /** Unknown before the first one is open: until then all wait for that. */
   #openingMs: number | undefined;
@@ -29,8 +32,9 @@ export class ConnectionTurns {
   readonly #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(most: number, now: () => number = () => performance.now()) {
+  constructor(most: number, isThrifty: boolean, now: () => number = () => performance.now()) {
     this.#most = most;
+    this.#width = isThrifty ? 1 : most;
     this.#now = now;
   }
 
@@ -46,19 +50,35 @@ export class ConnectionTurns {
     for (const { giveUp } of this.#waiting.splice(0)) giveUp(err);
   }
 
-  /**
-   * Resolves to what ends the turn; to be called once the connection is free for others. Nobody waits for long.
-   * @throws what `failed` was told
-   */
-  async take(): Promise<() => void> {
-    if (this.#busy >= this.#width && this.#width < this.#most) {
-      await new Promise<void>((go, giveUp) => {
-        this.#waiting.push({ go, giveUp, since: this.#now() });
-        this.#watch();
-      });
-    } else {
-      this.#busy += 1;
+  /** What ends a turn that is free now, to be called once the connection is free for others; undefined: none is. */
+  takeFree(): (() => void) | undefined {
+    if (this.#busy >= this.#width) return undefined;
+    this.#busy += 1;
+    return this.#ending();
+  }
+
+  /** The same of the turn that comes. @throws what `failed` was told, and why `signal` aborted */
+  async take(signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted();
+    const free = this.takeFree();
+    if (free !== undefined) return free;
+    const { promise, resolve: go, reject: giveUp } = Promise.withResolvers<void>();
+    const waiting: Waiting = { go, giveUp, since: this.#now() };
+    const onAbort = (): void => this.#leave(waiting, signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#waiting.push(waiting);
+    this.#watch();
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
     }
+    return this.#ending();
+  }
+
+  // Private
+
+  #ending(): () => void {
     let ended = false;
     return () => {
       if (ended) return;
@@ -68,10 +88,16 @@ export class ConnectionTurns {
     };
   }
 
-  // Private
+  #leave(waiting: Waiting, why: unknown): void {
+    const at = this.#waiting.indexOf(waiting);
+    if (at === -1) return; // its turn has come
+    this.#waiting.splice(at, 1);
+    this.#watch();
+    waiting.giveUp(why);
+  }
 
   #next(): void {
-    while (this.#busy < this.#width || this.#width >= this.#most) {
+    while (this.#busy < this.#width) {
       const first = this.#waiting.shift();
       if (first === undefined) break;
       this.#busy += 1;

@@ -139,6 +139,31 @@ test("a server that does not answer in time, and a caller who gives up", async (
   await assert.rejects(waiting, /changed my mind/);
 });
 
+test("who waits for a connection learns that the server has gone, or gives up", async (t) => {
+  const { port, server, connections } = await start(t, () => undefined);
+  const few = { host: "127.0.0.1", port, pins: [hub.spki], identity: me, maxSockets: 2 };
+  using client = pinnedClient(few);
+  const ask = async (more: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<unknown> =>
+    await client.send({ method: "GET", path: "/", ...more });
+  const held = [ask(), ask()];
+  await once(server, "request");
+  await once(server, "request");
+  const stop = new AbortController();
+  const [late, left, ...waiting] = [
+    ask({ timeoutMs: 100 }),
+    ask({ signal: stop.signal }),
+    ask(),
+    ask(),
+    ask(),
+  ];
+  stop.abort(new Error("changed my mind"));
+  await assert.rejects(left, /changed my mind/);
+  await assert.rejects(late, { code: "HUB_UNREACHABLE" });
+  server.close();
+  for (const socket of connections) socket.destroy();
+  for (const asked of [...held, ...waiting]) await assert.rejects(asked, { code: "HUB_UNREACHABLE" });
+});
+
 test("bodies stream both ways", async (t) => {
   const { client } = await start(t, (req, res) => void req.pipe(res));
   const body = Readable.from([Buffer.from("one "), Buffer.from("two")]);

@@ -7,6 +7,7 @@ import type { Duplex, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { errnoOf, fromWire, SkeinError, type WireError } from "../../lib/errors/errors.ts";
 import { hostPortText } from "../../lib/text/host-port.ts";
+import { until } from "../../lib/time/until.ts";
 import { ASK_AFTER_MS, connectPinned, type TlsIdentity } from "./tls.ts";
 import { ConnectionTurns } from "./connection-turns.ts";
 
@@ -63,8 +64,7 @@ const SLOWEST_BYTES_PER_MS = 16;
 
 export function pinnedClient(options: PinnedClientOptions): PinnedClient {
   const address = hostPortText(options);
-  const turns =
-    options.thrifty === true ? new ConnectionTurns(options.maxSockets ?? DEFAULTS.maxSockets) : undefined;
+  const turns = new ConnectionTurns(options.maxSockets ?? DEFAULTS.maxSockets, options.thrifty === true);
   const agent = new PinnedAgent(options, turns);
   const closed = new AbortController();
   const close = (): void => {
@@ -73,8 +73,18 @@ export function pinnedClient(options: PinnedClientOptions): PinnedClient {
     );
     agent.destroy();
   };
-  const attempt = async (request: RequestOptions): Promise<http.IncomingMessage> =>
-    await inTurn(turns, async () => await exchange(agent, options, request, closed.signal));
+  const attempt = async (request: RequestOptions): Promise<http.IncomingMessage> => {
+    const end = turns.takeFree() ?? (await turnFor(request, turns, address, closed.signal));
+    try {
+      const response = await exchange(agent, options, request, closed.signal);
+      // Its connection is kept for others a moment after the last byte was read.
+      response.once("close", () => setImmediate(end));
+      return response;
+    } catch (err) {
+      end();
+      throw err;
+    }
+  };
   return {
     address,
     async send(request) {
@@ -89,34 +99,35 @@ export function pinnedClient(options: PinnedClientOptions): PinnedClient {
   };
 }
 
-async function inTurn(
-  turns: ConnectionTurns | undefined,
-  ask: () => Promise<http.IncomingMessage>,
-): Promise<http.IncomingMessage> {
-  if (turns === undefined) return await ask();
-  const end = await turns.take();
+/** The time until an answer begins counts from when it was asked for. @throws as the request would */
+async function turnFor(
+  request: RequestOptions,
+  turns: ConnectionTurns,
+  address: string,
+  closed: AbortSignal,
+): Promise<() => void> {
+  const { signal, timeoutMs = DEFAULTS.timeoutMs } = request;
+  using over = until(signal === undefined ? [closed] : [closed, signal], timeoutMs);
   try {
-    const response = await ask();
-    // Its connection is kept for others a moment after the last byte was read.
-    response.once("close", () => setImmediate(end));
-    return response;
+    return await turns.take(over.signal);
   } catch (err) {
-    end();
-    throw err;
+    if (!over.signal.aborted) throw err;
+    closed.throwIfAborted();
+    signal?.throwIfAborted();
+    throw late(address, request, timeoutMs);
   }
 }
 
 /** Opens sockets through `connectPinned`; `http`, not `https`: the TLS is ours. */
 class PinnedAgent extends http.Agent {
   readonly #options: PinnedClientOptions;
-  readonly #turns: ConnectionTurns | undefined;
+  readonly #turns: ConnectionTurns;
   #ready: { readonly socket: Duplex; readonly openingMs: number } | undefined;
 
-  constructor(options: PinnedClientOptions, turns: ConnectionTurns | undefined) {
+  constructor(options: PinnedClientOptions, turns: ConnectionTurns) {
     super({
       keepAlive: true,
       keepAliveMsecs: ASK_AFTER_MS,
-      maxSockets: options.maxSockets ?? DEFAULTS.maxSockets,
       timeout: DEFAULTS.idleMs,
     });
     this.#options = options;
@@ -147,7 +158,7 @@ class PinnedAgent extends http.Agent {
     const ready = this.#ready;
     this.#ready = undefined;
     if (ready?.socket.writable === true) {
-      this.#turns?.opened(ready.openingMs);
+      this.#turns.opened(ready.openingMs);
       setImmediate(() => callback?.(null, ready.socket));
       return;
     }
@@ -156,11 +167,11 @@ class PinnedAgent extends http.Agent {
     const began = performance.now();
     connectPinned({ host, port, pins, identity, ...timeout }).then(
       (socket) => {
-        this.#turns?.opened(performance.now() - began);
+        this.#turns.opened(performance.now() - began);
         callback?.(null, socket);
       },
       (err: unknown) => {
-        this.#turns?.failed(err);
+        this.#turns.failed(err);
         // Node's type wants a stream beside the error; its agent reads only the error.
         callback?.(err as Error, undefined as unknown as Duplex);
       },
